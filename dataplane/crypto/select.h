@@ -1,0 +1,18 @@
+// Which AEAD engines this CPU can run, and the making of one.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/crypto/aead.h"
+
+namespace sluice {
+
+// Names of the engines that run on this CPU, best first: "ipsec-mb", "sodium".
+std::vector<std::string_view> available_engines();
+
+// The engine of that name, or the best one for an empty name; nullptr if this CPU or build has no such engine.
+std::unique_ptr<AeadEngine> make_engine(std::string_view name = {});
+
+}  // namespace sluice

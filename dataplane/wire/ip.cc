@@ -1,0 +1,94 @@
+#include "dataplane/wire/ip.h"
+
+#include <cstring>
+
+namespace sluice {
+
+std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
+  size_t length = 0;
+  switch (version_of(plaintext)) {
+    case Family::kIpv4:
+      if (plaintext.size() < sizeof(Ipv4Header)) return std::nullopt;
+      length = reinterpret_cast<const Ipv4Header*>(plaintext.data())->total_length.host();
+      if (length < sizeof(Ipv4Header)) return std::nullopt;
+      break;
+    case Family::kIpv6:
+      if (plaintext.size() < sizeof(Ipv6Header)) return std::nullopt;
+      length = size_t{reinterpret_cast<const Ipv6Header*>(plaintext.data())->payload_length.host()} + sizeof(Ipv6Header);
+      break;
+    case Family::kNone: return std::nullopt;
+  }
+  if (length > plaintext.size()) return std::nullopt;
+  return length;
+}
+
+uint32_t checksum_add(ConstBytes bytes, uint32_t sum) noexcept {
+  uint64_t wide = sum;
+  const std::byte* p = bytes.data();
+  size_t left = bytes.size();
+  // RFC 1071, section 2(B): sums of 16-bit words may be taken in any byte order and any wider word.
+  for (; left >= 4; p += 4, left -= 4) {
+    uint32_t word;
+    std::memcpy(&word, p, 4);
+    wide += word;
+  }
+  uint32_t tail = 0;
+  std::memcpy(&tail, p, left);
+  wide += tail;
+  wide = (wide & 0xffffffff) + (wide >> 32);
+  return static_cast<uint32_t>((wide & 0xffffffff) + (wide >> 32));
+}
+
+uint16_t checksum_fold(uint32_t sum) noexcept {
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return __builtin_bswap16(static_cast<uint16_t>(~sum));
+}
+
+uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept {
+  Ipv4Header copy = header;
+  copy.checksum = 0;
+  const auto* options = reinterpret_cast<const std::byte*>(&header) + sizeof header;
+  const size_t options_size = header.header_size() > sizeof header ? header.header_size() - sizeof header : 0;
+  return checksum_fold(checksum_add({options, options_size}, checksum_add(std::as_bytes(std::span(&copy, 1)))));
+}
+
+uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t new_word) noexcept {
+  uint32_t sum = static_cast<uint16_t>(~checksum) + uint32_t{static_cast<uint16_t>(~old_word)} + new_word;
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(~sum);
+}
+
+uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
+                            ConstBytes l4) noexcept {
+  struct {
+    be32 length;
+    be32 protocol;
+  } tail{be32(static_cast<uint32_t>(l4.size())), be32(protocol)};
+  // The IPv4 pseudo header has the same sum as this one: its fields are narrower, but the words are the same.
+  uint32_t sum = checksum_add(std::as_bytes(std::span(source.bytes.data(), source.size())));
+  sum = checksum_add(std::as_bytes(std::span(destination.bytes.data(), destination.size())), sum);
+  sum = checksum_add(std::as_bytes(std::span(&tail, 1)), sum);
+  return checksum_fold(checksum_add(l4, sum));
+}
+
+uint8_t ecn_of(ConstBytes packet) noexcept {
+  if (version_of(packet) == Family::kIpv4) return static_cast<uint8_t>(packet[1]) & kEcnMask;
+  return (static_cast<uint8_t>(packet[1]) >> 4) & kEcnMask;
+}
+
+void set_ecn(Bytes packet, uint8_t ecn) noexcept {
+  if (version_of(packet) == Family::kIpv4) {
+    auto* ip = reinterpret_cast<Ipv4Header*>(packet.data());
+    const auto before = static_cast<uint16_t>(ip->version_ihl << 8 | ip->tos);
+    ip->tos = static_cast<uint8_t>((ip->tos & ~kEcnMask) | ecn);
+    const auto after = static_cast<uint16_t>(ip->version_ihl << 8 | ip->tos);
+    ip->checksum = checksum_adjust(ip->checksum.host(), before, after);
+  } else {
+    const auto low = static_cast<uint8_t>(packet[1]);
+    packet[1] = static_cast<std::byte>((low & 0xcf) | (ecn << 4));
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,107 @@
+// Ethernet, ARP-free: the headers of the packets a gateway reads and writes, their checksums, and the rules for lengths.
+// Everything here is a view over bytes whose length the caller has checked.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "dataplane/base/wire_integer.h"
+#include "dataplane/base/net.h"
+#include "dataplane/wire/messages.h"
+
+namespace sluice {
+
+inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
+inline constexpr uint16_t kEtherTypeArp = 0x0806;
+inline constexpr uint16_t kEtherTypeVlan = 0x8100;
+inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+inline constexpr uint8_t kProtocolIcmp = 1;
+inline constexpr uint8_t kProtocolTcp = 6;
+inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolIcmpv6 = 58;
+inline constexpr uint8_t kDefaultHopLimit = 64;
+
+struct EthernetHeader {
+  std::array<uint8_t, 6> destination;
+  std::array<uint8_t, 6> source;
+  be16 ether_type;
+};
+
+struct Ipv4Header {
+  uint8_t version_ihl;
+  uint8_t tos;  // DSCP and ECN
+  be16 total_length;
+  be16 id;
+  be16 flags_fragment;  // RFC 791: bit 14 DF, bit 13 MF, 13 bits of offset in units of 8 bytes
+  uint8_t ttl;
+  uint8_t protocol;
+  be16 checksum;
+  std::array<uint8_t, 4> source;
+  std::array<uint8_t, 4> destination;
+
+  size_t header_size() const { return size_t{4} * (version_ihl & 0x0f); }
+  bool dont_fragment() const { return (flags_fragment.host() & 0x4000) != 0; }
+  bool is_fragment() const { return (flags_fragment.host() & 0x3fff) != 0; }
+};
+
+struct Ipv6Header {
+  be32 version_class_flow;
+  be16 payload_length;
+  uint8_t next_header;
+  uint8_t hop_limit;
+  std::array<uint8_t, 16> source;
+  std::array<uint8_t, 16> destination;
+
+  uint8_t traffic_class() const { return static_cast<uint8_t>(version_class_flow.host() >> 20); }
+};
+
+struct UdpHeader {
+  be16 source_port;
+  be16 destination_port;
+  be16 length;
+  be16 checksum;
+};
+
+static_assert(sizeof(EthernetHeader) == 14 && sizeof(Ipv4Header) == 20 && sizeof(Ipv6Header) == 40 &&
+              sizeof(UdpHeader) == 8);
+
+inline constexpr size_t kMaxOuterHeaders = sizeof(EthernetHeader) + 4 + sizeof(Ipv6Header) + sizeof(UdpHeader);
+
+inline Family version_of(ConstBytes packet) noexcept {
+  if (packet.empty()) return Family::kNone;
+  const auto version = static_cast<uint8_t>(packet[0]) >> 4;
+  return version == 4 ? Family::kIpv4 : version == 6 ? Family::kIpv6 : Family::kNone;
+}
+
+// The inner-length rule (protocol.md section 7, steps 12 and 14): how many bytes of `plaintext` are the inner packet; the rest is
+// padding. nullopt: not IPv4 or IPv6, too short for its header, or a header that claims more than there is. Computed
+// wider than 16 bits: payload_length + 40 must not wrap.
+std::optional<size_t> inner_length(ConstBytes plaintext) noexcept;
+
+// Ones' complement sums (RFC 1071). `sum` accumulates, `fold` finishes: fold(sum(...)) is the value for the header field.
+uint32_t checksum_add(ConstBytes bytes, uint32_t sum = 0) noexcept;
+uint16_t checksum_fold(uint32_t sum) noexcept;  // complemented, host order
+uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept;
+// RFC 1624: the new checksum after one 16-bit word of the covered data changed.
+uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t new_word) noexcept;
+// Over pseudo header, UDP header and payload. `l4` starts at the transport header and is as long as the transport data.
+uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
+                            ConstBytes l4) noexcept;
+
+// ECN (RFC 6040 as Linux's WireGuard applies it, protocol.md section 13).
+constexpr uint8_t kEcnMask = 3, kEcnNotEct = 0, kEcnEct1 = 1, kEcnEct0 = 2, kEcnCe = 3;
+constexpr uint8_t ecn_encapsulate(uint8_t inner_ecn) noexcept { return inner_ecn == kEcnCe ? kEcnEct0 : inner_ecn; }
+constexpr uint8_t ecn_decapsulate(uint8_t outer_ecn, uint8_t inner_ecn) noexcept {
+  if (inner_ecn == kEcnNotEct) return inner_ecn;
+  if (outer_ecn == kEcnCe) return kEcnCe;
+  if (outer_ecn == kEcnEct1 && inner_ecn == kEcnEct0) return kEcnEct1;
+  return inner_ecn;
+}
+// Sets the ECN bits of an IPv4 (checksum adjusted) or IPv6 header that starts at `packet`; its length was checked.
+void set_ecn(Bytes packet, uint8_t ecn) noexcept;
+uint8_t ecn_of(ConstBytes packet) noexcept;
+
+}  // namespace sluice
