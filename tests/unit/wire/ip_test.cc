@@ -76,7 +76,8 @@ nlohmann::json small() {
 }
 
 TEST(Padding, Vectors) {
-  for (const auto& v : small().at("padding").at("vectors"))
+  const auto vectors = small();
+  for (const auto& v : vectors.at("padding").at("vectors"))
     EXPECT_EQ(padded_size(v.at("length"), v.at("mtu")), v.at("padded").get<size_t>()) << v;
 }
 
