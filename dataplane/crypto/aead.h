@@ -1,5 +1,5 @@
-// The burst AEAD interface of the packet path: ChaCha20-Poly1305 (RFC 8439) with the protocol's nonce (4 zero bytes, 64-bit
-// little-endian counter) and no additional data. Engines process a whole burst in one call, in place.
+// The burst AEAD interface of the packet path: ChaCha20-Poly1305 (RFC 8439) with the protocol's nonce (4 zero bytes,
+// 64-bit little-endian counter) and no additional data. Engines process a whole burst in one call, in place.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +23,10 @@ struct SealJob {
 struct OpenJob {
   const Secret<32>* key;
   uint64_t nonce;
-  std::span<std::byte> text;  // ciphertext in; plaintext out if ok, else zeroed: forged plaintext is never left readable
-  const std::byte* tag;       // 16 bytes in
-  bool ok = false;            // out: the tag matched (compared in constant time)
+  std::span<std::byte>
+      text;              // ciphertext in; plaintext out if ok, else zeroed: forged plaintext is never left readable
+  const std::byte* tag;  // 16 bytes in
+  bool ok = false;       // out: the tag matched (compared in constant time)
 };
 
 // One instance per worker and used by that thread only. No heap, no exception, no lock once constructed.
