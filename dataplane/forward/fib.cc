@@ -1,0 +1,7 @@
+#include "dataplane/forward/fib.h"
+
+namespace sluice {
+
+constinit const NextHop Fib::kUnreachable{};
+
+}  // namespace sluice

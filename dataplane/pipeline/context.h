@@ -1,0 +1,71 @@
+// What the stages of one worker work with. Owned and used by that worker's thread only, except where a member says
+// otherwise.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/base/strong.h"
+#include "dataplane/crypto/aead.h"
+#include "dataplane/pipeline/drop.h"
+#include "dataplane/pipeline/mailbox.h"
+#include "dataplane/pipeline/packet.h"
+#include "dataplane/pipeline/published.h"
+#include "dataplane/pipeline/stats.h"
+#include "dataplane/port/port.h"
+#include "dataplane/session/peer_table.h"
+#include "dataplane/session/session_table.h"
+
+struct rte_mempool;
+
+namespace sluice {
+
+class StagedPackets;   // pipeline/staged.h
+class TransmitQueues;  // pipeline/transmit.h
+
+inline constexpr unsigned kBurst = 64;  // packets per receive call
+inline constexpr unsigned kMaxBurst =
+    256;  // survivors a stage may hold at once (a burst plus what was staged or handed over)
+
+// Survivors of a burst, in order. A fixed array on the stack of the poll; stages shrink it in place.
+struct Burst {
+  rte_mbuf* packets[kMaxBurst];
+  unsigned count = 0;
+
+  void push(rte_mbuf* m) noexcept { packets[count++] = m; }
+  bool full() const noexcept { return count == kMaxBurst; }
+  bool empty() const noexcept { return count == 0; }
+  std::span<rte_mbuf*> all() noexcept { return {packets, count}; }
+};
+
+struct WorkerContext {
+  WorkerId id;
+  uint16_t worker_count = 1;
+
+  // This poll's view.
+  MonoTime now;
+  const Published* published = nullptr;
+
+  // Fixed parts.
+  AeadEngine* engine = nullptr;
+  rte_mempool* pool = nullptr;  // for keepalives
+  const SessionTable* sessions = nullptr;
+  const PeerTable* peers = nullptr;
+  std::span<Port* const> ports;         // by PortId
+  Mailbox* mailbox = nullptr;           // ours
+  std::span<Mailbox* const> mailboxes;  // all workers', for the ready rings
+  StagedPackets* staged = nullptr;
+  TransmitQueues* transmit = nullptr;
+  DropCounters* drops = nullptr;  // single writer: this worker; control reads
+  WorkerStats* stats = nullptr;   // likewise
+
+  void drop(rte_mbuf* m, Drop reason) noexcept {
+    drops->add(reason);
+    rte_pktmbuf_free(m);
+  }
+};
+
+}  // namespace sluice

@@ -1,0 +1,41 @@
+// The root of what control publishes to the workers. Immutable; a change makes a new root that shares what did not
+// change. A worker loads the pointer once per poll, so that one poll sees one consistent configuration.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "dataplane/base/net.h"
+#include "dataplane/base/strong.h"
+#include "dataplane/forward/fib.h"
+#include "dataplane/lookup/prefix_map.h"
+
+namespace sluice {
+
+struct TunnelView {
+  TunnelId id = kNoTunnel;
+  bool up = false;           // admin state of its interface; down: neither sends nor receives
+  uint16_t listen_port = 0;  // host order; 0: none
+  uint16_t mtu = 1420;
+  PrefixView allowed_ips;  // value: peer slot (PeerTable)
+};
+
+struct PortView {
+  PortId id = kNoPort;
+  Mac mac;
+  uint16_t mtu = 1500;
+};
+
+struct Published {
+  Fib fib;
+  std::vector<TunnelView> tunnels;  // by TunnelId; a removed tunnel leaves an entry that is down
+  std::vector<PortView> ports;      // by PortId
+  // Listen ports as a bitmap over all 65,536: one load tells whether a UDP packet to us may be WireGuard.
+  std::array<uint64_t, 1024> listen_ports{};
+
+  bool is_listen_port(uint16_t port) const noexcept { return (listen_ports[port / 64] >> (port % 64)) & 1; }
+  void add_listen_port(uint16_t port) noexcept { listen_ports[port / 64] |= uint64_t{1} << (port % 64); }
+};
+
+}  // namespace sluice

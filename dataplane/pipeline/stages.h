@@ -1,0 +1,34 @@
+// The straight line a packet travels, a burst at a time. Every stage takes the burst, drops by name, and leaves the
+// survivors in order. No stage calls an earlier one; packets that were staged or handed over rejoin at choose_keypair
+// and find_sessions.
+//
+//   ingress.cc   frames from a port: parse_frames -> look_up_destination -> { WireGuard | for us | to forward }
+//   inbound.cc   WireGuard to IP:   split_by_type -> find_sessions -> hand_off_foreign -> open_burst -> accept_counters
+//                                   -> note_authenticated -> check_inner -> { for us | to forward }
+//   forward.cc   IP packets:        forward (TTL, route, MTU, link header) -> { port | tunnel | punt }
+//   outbound.cc  IP to WireGuard:   route_to_peer -> choose_keypair -> reserve_nonces -> frame_payload -> seal_burst
+//                                   -> finish_outer -> port
+#pragma once
+
+#include "dataplane/pipeline/context.h"
+
+namespace sluice {
+
+// Frames received on `in`; the stages' entry. All mbufs are consumed.
+void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept;
+
+// Packets that another worker handed to us for a peer: WireGuard data messages (rte_pktmbuf_mtod at the message), to
+// find_sessions.
+void process_handed_off(WorkerContext& context, Burst& messages) noexcept;
+
+// IP packets of the gateway itself: routed without touching the TTL (ICMP errors) or sent into a given tunnel
+// (meta.tunnel).
+void process_own(WorkerContext& context, Burst& packets) noexcept;
+void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept;
+
+// Commands about staged packets and keepalives (mailbox.h).
+void flush_staged(WorkerContext& context, PeerId peer) noexcept;
+void discard_staged(WorkerContext& context, PeerId peer) noexcept;
+void send_keepalive(WorkerContext& context, PeerId peer) noexcept;
+
+}  // namespace sluice

@@ -1,0 +1,68 @@
+// Calls, packets and cycles per stage: the built-in profiler (`sluice stats`). Written by one worker (relaxed), summed
+// by readers.
+#pragma once
+
+#include <rte_cycles.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+// clang-format off
+#define SLUICE_STAGES(X) \
+  X(receive) X(parse_frames) X(look_up_destination) \
+  X(split_by_type) X(find_sessions) X(hand_off_foreign) X(open_burst) X(accept_counters) X(note_authenticated) X(check_inner) \
+  X(forward) X(route_to_peer) X(choose_keypair) X(reserve_nonces) X(frame_payload) X(seal_burst) X(finish_outer) \
+  X(transmit) X(punt) X(inbox)
+// clang-format on
+
+enum class Stage : uint8_t {
+#define SLUICE_X(name) name,
+  SLUICE_STAGES(SLUICE_X)
+#undef SLUICE_X
+      count_
+};
+inline constexpr size_t kStages = static_cast<size_t>(Stage::count_);
+std::string_view stage_name(Stage stage) noexcept;
+
+struct StageCounters {
+  std::atomic<uint64_t> calls{0}, packets{0}, cycles{0};
+};
+
+struct alignas(64) WorkerStats {
+  std::array<StageCounters, kStages> stages;
+  std::atomic<uint64_t> polls{0}, empty_polls{0}, sleeps{0};
+  std::atomic<uint64_t> busy_cycles{0}, asleep_ns{0};
+
+  // The owning worker only.
+  void note(Stage stage, unsigned packets, uint64_t cycles) noexcept {
+    auto& s = stages[static_cast<size_t>(stage)];
+    bump(s.calls, 1);
+    bump(s.packets, packets);
+    bump(s.cycles, cycles);
+  }
+  static void bump(std::atomic<uint64_t>& c, uint64_t n) noexcept {
+    c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+};
+
+// Times consecutive stages with one timestamp each: the end of one is the start of the next.
+class StageClock {
+ public:
+  explicit StageClock(WorkerStats& stats) noexcept : stats_(stats), last_(rte_rdtsc()) {}
+  void finished(Stage stage, unsigned packets) noexcept {
+    const uint64_t now = rte_rdtsc();
+    stats_.note(stage, packets, now - last_);
+    last_ = now;
+  }
+
+ private:
+  WorkerStats& stats_;
+  uint64_t last_;
+};
+
+}  // namespace sluice

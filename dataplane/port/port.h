@@ -1,0 +1,71 @@
+// A port is anything that yields and takes bursts of mbufs: DPDK ethdevs here; kernel sockets and TUN come behind the
+// same interface. One virtual call per burst, never per packet.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "dataplane/base/net.h"
+#include "dataplane/base/strong.h"
+
+struct rte_mbuf;
+
+namespace sluice {
+
+struct PortCounters {
+  uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0;
+  uint64_t tx_packets = 0, tx_bytes = 0, tx_errors = 0;
+};
+
+// How a worker that has nothing to do may wait for a queue to have traffic.
+struct Wakeup {
+  enum class Kind : uint8_t {
+    kNone,       // cannot say: the worker sleeps for short times and looks again
+    kFd,         // `fd` becomes readable (level-triggered: traffic already there counts)
+    kInterrupt,  // `fd` becomes readable after arm_interrupt(queue, true); disarm before polling again
+  } kind = Kind::kNone;
+  int fd = -1;
+};
+
+class Port {
+ public:
+  virtual ~Port() = default;
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  const std::string& name() const noexcept { return name_; }
+  PortId id() const noexcept { return id_; }
+
+  // Queues are numbered from 0; each is used by one worker only. Fewer receive queues than workers: the rest do not
+  // poll.
+  virtual uint16_t receive_queues() const noexcept = 0;
+  virtual uint16_t transmit_queues() const noexcept = 0;
+  virtual uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
+  // Takes the first packets of the burst and says how many; the others remain the caller's.
+  virtual uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
+
+  virtual Wakeup wakeup(uint16_t queue) noexcept = 0;
+  virtual void arm_interrupt(uint16_t queue, bool on) noexcept = 0;  // Kind::kInterrupt only
+
+  // Control thread.
+  virtual Mac mac() const noexcept = 0;
+  virtual uint16_t mtu() const noexcept = 0;  // largest IP packet
+  virtual bool link_up() const noexcept = 0;
+  virtual PortCounters counters() const noexcept = 0;
+  virtual std::string device() const = 0;
+  // What the hardware does for us; read once at start by workers.
+  struct Offloads {
+    bool ipv4_checksum = false, udp_checksum = false;       // on transmit
+    bool rx_ipv4_checksum = false, rx_l4_checksum = false;  // verdict in ol_flags on receive
+  };
+  virtual Offloads offloads() const noexcept = 0;
+
+ protected:
+  Port(PortId id, std::string name) : id_(id), name_(std::move(name)) {}
+
+ private:
+  PortId id_;
+  std::string name_;
+};
+
+}  // namespace sluice

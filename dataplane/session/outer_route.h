@@ -1,0 +1,38 @@
+// How a peer's outer packets leave: the prebuilt outer header and the port. Immutable once published; made by control
+// from the peer's endpoint, the routes and the neighbours, replaced as a whole when any of them changes, freed after a
+// grace period.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "dataplane/base/net.h"
+#include "dataplane/base/strong.h"
+#include "dataplane/wire/ip.h"
+
+namespace sluice {
+
+struct OuterRoute {
+  enum class State : uint8_t {
+    kReady,       // header and port are valid
+    kUnresolved,  // the next hop's link-layer address is being asked for: packets are staged
+    kNoRoute,     // nothing leads there: packets are dropped by name
+  };
+
+  Endpoint remote;
+  IpAddress local;  // source of outer packets
+  State state = State::kNoRoute;
+  PortId port = kNoPort;
+  uint16_t mtu = 0;         // of the path to the endpoint, as far as Linux knows it (IP packet size)
+  uint8_t header_size = 0;  // Ethernet + IP + UDP
+  uint8_t l3_offset = 0;    // where IP starts in the header
+  // Ethernet, IP and UDP with everything but the lengths, TOS/traffic class and checksums filled in (those are zero).
+  std::array<std::byte, kMaxOuterHeaders> header{};
+  // Sums (checksum_add) of what does not change: the IPv4 header as it stands above, and the UDP pseudo header's
+  // addresses and protocol plus the two UDP ports.
+  uint32_t ipv4_sum = 0;
+  uint32_t udp_sum = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,62 @@
+// What the workers know of a peer. Control makes it, publishes it in the PeerTable and frees it after a grace period,
+// after all of its keypairs. The handshake's view of the peer is control's own.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/base/strong.h"
+#include "dataplane/session/keypair.h"
+#include "dataplane/session/outer_route.h"
+
+struct rte_ring;
+
+namespace sluice {
+
+inline constexpr unsigned kMaxWorkers = 64;
+
+// A packet that arrived at a worker that does not own its keypair crosses here, once. One ring per peer and owning
+// worker, made by control before it publishes the first keypair that this worker owns, when there is more than one
+// worker. Producers: any worker (multi-producer). Consumer: the owner. Holds rte_mbuf*. `scheduled` is set by the
+// producer that puts the peer's id into the owner's ready ring (exchange, acq_rel) and cleared by the owner before it
+// drains (seq_cst, so that a packet enqueued after the drain sees it cleared and schedules again).
+struct HandoffRing {
+  rte_ring* ring = nullptr;
+  std::atomic<bool> scheduled{false};
+};
+
+struct alignas(64) Peer {
+  // Read-mostly line; written by control, read by workers (acquire pairs with control's release store).
+  PeerId id;
+  TunnelId tunnel;
+  uint16_t worker_count = 0;
+  std::atomic<Keypair*> current{nullptr};         // the only keypair that is sent under
+  std::atomic<const OuterRoute*> outer{nullptr};  // nullptr: no endpoint known
+  std::unique_ptr<std::atomic<HandoffRing*>[]>
+      handoff;  // [worker_count], entries nullptr until needed; nullptr if one worker
+
+  // Stamps: MonoTime.ns, written by workers (relaxed, only when changed by more than a tick), read and reset by control
+  // (timers). See control/noise/timers.h for their meaning (protocol.md section 10).
+  alignas(64) std::atomic<int64_t> last_sent_any{0};
+  std::atomic<int64_t> last_received_any{0};
+  std::atomic<int64_t> unanswered_data_sent_since{0};          // 0: nothing unanswered
+  std::atomic<int64_t> unacknowledged_data_received_since{0};  // 0: nothing to acknowledge
+  std::atomic<bool> need_another_keepalive{false};
+  // Bits of EventKind (pipeline/mailbox.h) already posted and not yet taken up: set by workers with fetch_or, cleared
+  // by control before it acts, so that a thousand keyless packets ask for one handshake.
+  std::atomic<uint32_t> pending_events{0};
+
+  // UDP payload bytes as `wg show` counts them (protocol.md section 14). Relaxed, one add per burst and peer; control
+  // adds its handshakes.
+  alignas(64) std::atomic<uint64_t> rx_bytes{0};
+  std::atomic<uint64_t> rx_packets{0};
+  alignas(64) std::atomic<uint64_t> tx_bytes{0};
+  std::atomic<uint64_t> tx_packets{0};
+};
+
+// Stamps are not stored again within this time: it keeps their cache line shared under load.
+inline constexpr int64_t kStampTick = 1'000'000;  // 1 ms
+
+}  // namespace sluice

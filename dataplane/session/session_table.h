@@ -1,0 +1,45 @@
+// Receiver index -> Keypair, directly mapped: local indices are drawn at random such that their low bits name a free
+// slot, so a look-up is one load and one compare, without probing. Workers read under RCU; control is the only writer.
+//
+// The table is the only place that hands out local indices; handshakes in progress reserve theirs here too, so
+// indices are unique over handshakes and keypairs (protocol.md section 8), and a keypair inherits its handshake's
+// index.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "dataplane/base/random.h"
+#include "dataplane/session/keypair.h"
+
+namespace sluice {
+
+class SessionTable {
+ public:
+  // Slots: a power of two, at least twice the indices in use at once (memory is touched only where used).
+  explicit SessionTable(uint32_t slots, Rng& rng);
+  ~SessionTable();
+  SessionTable(const SessionTable&) = delete;
+  SessionTable& operator=(const SessionTable&) = delete;
+
+  // Workers: nullptr if no keypair has this index (also when it belongs to a handshake in progress).
+  Keypair* find(uint32_t index) const noexcept;
+  // Burst form: prefetches all slots first, then the keypairs. found[i] belongs to indices[i].
+  void find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept;
+
+  // Control only.
+  uint32_t reserve_index() noexcept;            // random, its slot now taken
+  void publish(Keypair* keypair) noexcept;      // at keypair->local_index, which was reserved
+  void withdraw(uint32_t index) noexcept;       // not found any more, the slot stays taken until release
+  void release_index(uint32_t index) noexcept;  // after the grace period (or a handshake that came to nothing)
+
+ private:
+  uint32_t mask_;
+  Rng& rng_;
+  std::atomic<Keypair*>* slots_;  // [mask_ + 1], zero pages from the system
+  uint8_t* taken_;                // one bit per slot; control only
+};
+
+}  // namespace sluice

@@ -1,0 +1,68 @@
+// Owns ports, workers, tables and the QSBR domain: everything control hands objects to. Control thread only, except
+// where said.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/base/result.h"
+#include "dataplane/pipeline/mailbox.h"
+#include "dataplane/pipeline/published.h"
+#include "dataplane/port/port.h"
+#include "dataplane/session/peer_table.h"
+#include "dataplane/session/session_table.h"
+#include "dataplane/worker/worker.h"
+
+namespace sluice {
+
+class Dataplane {
+ public:
+  struct Options {
+    std::vector<unsigned> worker_cores;  // one worker each; the EAL was started with them (port/eal.h)
+    IdlePolicy idle = IdlePolicy::kAdaptive;
+    std::string engine;  // empty: the best
+    uint32_t max_peers = 1u << 17;
+    uint32_t session_slots = 1u << 20;
+    uint32_t buffers = 16384;  // mbufs
+    Mailbox::Sizes mailboxes;
+  };
+  static Result<std::unique_ptr<Dataplane>> create(Options options, std::vector<std::unique_ptr<Port>> ports,
+                                                   const Clock& clock, Rng& rng);
+  ~Dataplane();  // stops the workers, frees everything retired
+
+  void start();  // launches the workers on their lcores; a test does not, and polls workers() itself
+  void stop();
+
+  // Publication: swap the root; the old one and whatever `retire` was given are freed when every worker has passed a
+  // quiescent state.
+  void publish(std::unique_ptr<const Published> root);
+  const Published& published() const noexcept;
+  void retire(std::function<void()> free_it);  // called from collect() after a grace period
+  void collect();                              // control calls it each turn; never blocks
+  void drain();                                // stop() first, or poll: frees all retired objects now, no reader left
+
+  SessionTable& sessions() noexcept;
+  PeerTable& peers() noexcept;
+  std::span<const std::unique_ptr<Worker>> workers() noexcept;
+  Mailbox& mailbox(WorkerId worker) noexcept;
+  Doorbell& control_bell() noexcept;
+  std::span<Port* const> ports() noexcept;
+  rte_mempool* pool() noexcept;  // for packets control makes: handshakes, ICMP, what Linux sends
+  std::string_view engine_name() const noexcept;
+  uint64_t drops(Drop reason) const noexcept;  // sum over workers
+  uint16_t worker_count() const noexcept;
+
+ private:
+  struct State;
+  explicit Dataplane(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+// One poll-mode worker: poll_once() does everything that is due, run() calls it until told to stop and sleeps when
+// idle. A test calls poll_once() itself. All of it belongs to one thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/pipeline/context.h"
+
+struct rte_rcu_qsbr;
+
+namespace sluice {
+
+enum class IdlePolicy : uint8_t { kPoll, kAdaptive };
+
+class Worker {
+ public:
+  struct Parts {  // everything here outlives the worker
+    WorkerId id;
+    uint16_t worker_count;
+    const Clock* clock;
+    std::unique_ptr<AeadEngine> engine;
+    rte_mempool* pool;
+    const SessionTable* sessions;
+    const PeerTable* peers;
+    std::span<Port* const> ports;
+    std::span<Mailbox* const> mailboxes;  // mailboxes[id] is ours
+    const std::atomic<const Published*>* published;
+    rte_rcu_qsbr* qsbr;
+    IdlePolicy idle;
+  };
+  explicit Worker(Parts parts);
+  ~Worker();
+
+  // Inbox, handed-off packets, one burst from each of our receive queues, transmit, quiescent state. Returns the number
+  // of packets and commands handled: 0 means idle.
+  unsigned poll_once() noexcept;
+  void run() noexcept;   // on its own lcore, until stop()
+  void stop() noexcept;  // any thread
+
+  // Read by control at any time.
+  const DropCounters& drops() const noexcept;
+  const WorkerStats& stats() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sluice
