@@ -1,6 +1,6 @@
 // The typed rings between one worker and control, all bounded, single-producer single-consumer (DPDK rte_ring). Up:
 // handshakes, punted packets, events. Down: the inbox. A full ring never blocks: the producer counts a named drop, or
-// leaves its flag unset and tries again. A doorbell wakes a side that sleeps.
+// leaves its flag unset and tries again. Whatever is posted rings the doorbell of the side that takes it.
 #pragma once
 
 #include <atomic>
@@ -55,16 +55,16 @@ struct Command {
 };
 
 // Wakes a thread that sleeps in epoll on fd(). Protocol: the sleeper calls prepare_sleep(), then looks at its rings
-// once more, then sleeps, then woke_up(). The other side calls ring() after it has enqueued. The store in prepare_sleep
-// and the load in ring() are seq_cst on both sides of the enqueue/look, so one of the two sees the other (Dekker); a
-// system call is made only if the other side sleeps.
+// once more, then sleeps, then woke_up(). The other side calls ring() after it has enqueued (Mailbox does). Both have a
+// full fence between their store and their load, so one of the two sees the other (Dekker); a system call is made only
+// if the other side sleeps, and once per sleep.
 class Doorbell {
  public:
   Doorbell();
   ~Doorbell();
   Doorbell(const Doorbell&) = delete;
   Doorbell& operator=(const Doorbell&) = delete;
-  int fd() const noexcept { return fd_; }
+  int fd() const noexcept { return fd_; }  // negative: the process has no descriptor left
   void prepare_sleep() noexcept;
   void woke_up() noexcept;  // also empties the descriptor
   void ring() noexcept;
