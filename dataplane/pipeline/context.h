@@ -23,6 +23,7 @@ struct rte_mempool;
 
 namespace sluice {
 
+class PuntQueue;       // pipeline/punt.h
 class StagedPackets;   // pipeline/staged.h
 class TransmitQueues;  // pipeline/transmit.h
 
@@ -58,9 +59,14 @@ struct WorkerContext {
   Mailbox* mailbox = nullptr;           // ours
   std::span<Mailbox* const> mailboxes;  // all workers', for the ready rings
   StagedPackets* staged = nullptr;
-  TransmitQueues* transmit = nullptr;
-  DropCounters* drops = nullptr;  // single writer: this worker; control reads
-  WorkerStats* stats = nullptr;   // likewise
+  TransmitQueues* transmit = nullptr;  // the worker flushes it at the end of the poll
+  PuntQueue* punts = nullptr;          // flushed by the entry points of stages.h
+  DropCounters* drops = nullptr;       // single writer: this worker; control reads
+  WorkerStats* stats = nullptr;        // likewise
+
+  // Identification of the next IPv4 outer packet (they may be fragmented on the way). Workers share the numbers: each
+  // starts at its id and goes in steps of worker_count.
+  uint16_t outer_id = 0;
 
   void drop(rte_mbuf* m, Drop reason) noexcept {
     drops->add(reason);

@@ -16,6 +16,7 @@ namespace sluice {
   X(not_for_us,              "frame for another host's MAC address") \
   X(frame_malformed,         "frame too short for its headers, or with a bad IP header") \
   X(frame_truncated,         "IP header claims more bytes than arrived (offloads left on at the sender?)") \
+  X(frame_too_long,          "frame longer than one packet buffer") \
   X(ip_checksum,             "bad IPv4 header checksum") \
   X(udp_length,              "UDP length does not fit the packet") \
   X(udp_checksum,            "bad or, over IPv6, missing UDP checksum") \

@@ -1,6 +1,8 @@
 // What the stages know of a packet beyond its bytes: lives in the mbuf's private area, written by the stage that learns
 // it, read by later ones. Valid within one poll except where said. The bytes: while a stage handles an IP packet,
-// rte_pktmbuf_mtod is where its IP header starts.
+// rte_pktmbuf_mtod is where its IP header starts; while it handles a WireGuard message (also in the handshake and
+// handoff rings), where the message starts, with the outer IP and UDP headers still in place in front of it
+// (outer_headers_of).
 #pragma once
 
 #include <rte_mbuf.h>
@@ -11,6 +13,7 @@
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
+#include "dataplane/wire/ip.h"
 #include "dataplane/wire/messages.h"
 
 namespace sluice {
@@ -18,7 +21,11 @@ namespace sluice {
 struct Keypair;
 struct Peer;
 struct NextHop;
+struct OuterRoute;
 
+// What control does with a packet in the punt ring. kLocal and kLinux: the frame as received, meta.l2_size bytes of
+// link-layer header first (0: an IP packet that came out of a tunnel). All others: the IP packet, l2_size 0; those that
+// ask for an ICMP error were counted as dropped by the worker, so control just frees them when it is done.
 enum class PuntReason : uint8_t {
   kLocal,    // for the gateway itself: to the mirror (frame as received) or, decapsulated, to the tunnel's TUN
   kLinux,    // Linux forwards it: to the tunnel's TUN or the port's mirror
@@ -38,16 +45,19 @@ struct PacketMeta {
   TunnelId tunnel;  // decapsulated from / to be sent into
   WorkerId worker;  // that received it; replies of control go out through this one
   PuntReason punt;
-  uint8_t outer_ecn;  // of the outer packet it came in
-  uint8_t reserved;
-  uint16_t mtu;      // kTooBig
-  uint16_t l2_size;  // bytes of link-layer header in front of the IP header, still in place (0: none)
-  PeerId peer;       // kNoEndpoint, staged packets
-  rte_mbuf* next;    // chain of staged packets (owned by the chain)
+  uint8_t outer_ecn;   // of the outer packet it came in; on the way out, of the outer packet to be
+  uint8_t outer_size;  // WireGuard messages: bytes of IP and UDP header in front of the message
+  uint16_t mtu;        // kTooBig
+  uint16_t l2_size;    // bytes of link-layer header in front of the IP header, still in place (0: none)
+  PeerId peer;         // kNoEndpoint, staged packets
+  rte_mbuf* next;      // chain of staged packets (owned by the chain)
   // Only within a poll.
   Keypair* keypair;
   Peer* to_peer;
-  const NextHop* next_hop;
+  union {                     // where it goes:
+    const NextHop* next_hop;  // an IP packet on its way through the forwarding table
+    const OuterRoute* outer;  // a packet on its way to a peer (from choose_keypair on)
+  };
   uint64_t counter;
 };
 
@@ -57,5 +67,27 @@ static_assert(sizeof(PacketMeta) <= 64, "one cache line of the mbuf's private ar
 inline PacketMeta& meta(rte_mbuf* m) noexcept { return *static_cast<PacketMeta*>(rte_mbuf_to_priv(m)); }
 
 inline Bytes bytes_of(rte_mbuf* m) noexcept { return {rte_pktmbuf_mtod(m, std::byte*), rte_pktmbuf_data_len(m)}; }
+
+// The datagram a WireGuard message came in.
+struct OuterHeaders {
+  Endpoint remote;  // its source; scope 0
+  IpAddress local;  // its destination
+  uint16_t local_port = 0;
+};
+inline OuterHeaders outer_headers_of(rte_mbuf* message) noexcept {
+  const auto* ip = rte_pktmbuf_mtod(message, const std::byte*) - meta(message).outer_size;
+  const auto* udp = rte_pktmbuf_mtod_offset(message, const UdpHeader*, -static_cast<int>(sizeof(UdpHeader)));
+  OuterHeaders headers;
+  if (version_of({ip, 1}) == Family::kIpv4) {
+    const auto* v4 = reinterpret_cast<const Ipv4Header*>(ip);
+    headers = {{IpAddress::ipv4(&v4->source)}, IpAddress::ipv4(&v4->destination)};
+  } else {
+    const auto* v6 = reinterpret_cast<const Ipv6Header*>(ip);
+    headers = {{IpAddress::ipv6(&v6->source)}, IpAddress::ipv6(&v6->destination)};
+  }
+  headers.remote.port = udp->source_port.host();
+  headers.local_port = udp->destination_port.host();
+  return headers;
+}
 
 }  // namespace sluice

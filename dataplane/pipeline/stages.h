@@ -1,6 +1,7 @@
 // The straight line a packet travels, a burst at a time. Every stage takes the burst, drops by name, and leaves the
 // survivors in order. No stage calls an earlier one; packets that were staged or handed over rejoin at choose_keypair
-// and find_sessions.
+// and find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed to another
+// worker, consumed (an authentic keepalive) or dropped under one name.
 //
 //   ingress.cc   frames from a port: parse_frames -> look_up_destination -> { WireGuard | for us | to forward }
 //   inbound.cc   WireGuard to IP:   split_by_type -> find_sessions -> hand_off_foreign -> open_burst -> accept_counters
@@ -21,8 +22,8 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept;
 // find_sessions.
 void process_handed_off(WorkerContext& context, Burst& messages) noexcept;
 
-// IP packets of the gateway itself: routed without touching the TTL (ICMP errors) or sent into a given tunnel
-// (meta.tunnel).
+// IP packets of the gateway itself, rte_pktmbuf_mtod at the IP header: routed without touching the TTL (ICMP errors,
+// packets that waited for a neighbour) or sent into a given tunnel (meta.tunnel).
 void process_own(WorkerContext& context, Burst& packets) noexcept;
 void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept;
 
