@@ -19,10 +19,11 @@ class SymmetricState {
   // Keys are copied only where a failure must leave the original as it was, and then by name.
   SymmetricState clone() const noexcept;
 
-  void mix_hash(ConstBytes data) noexcept;            // h = HASH(h | data)
-  void mix_ephemeral(const PublicKey& key) noexcept;  // "e" of a psk pattern: hash and chaining key
-  void mix_key(const Secret<32>& shared) noexcept;    // (ck, k) = KDF2(ck, shared)
-  void mix_psk(const PresharedKey& psk) noexcept;     // (ck, tau, k) = KDF3(ck, psk); h = HASH(h | tau)
+  void mix_hash(ConstBytes data) noexcept;             // h = HASH(h | data)
+  void mix_ephemeral(const PublicKey& key) noexcept;   // "e" of a psk pattern: h, then ck = KDF1(ck, key)
+  void mix_key(const Secret<32>& shared) noexcept;     // (ck, k) = KDF2(ck, shared): an encrypted field follows
+  void mix_secret(const Secret<32>& shared) noexcept;  // ck = KDF1(ck, shared): more is mixed in before the next field
+  void mix_psk(const PresharedKey& psk) noexcept;      // (ck, tau, k) = KDF3(ck, psk); h = HASH(h | tau)
 
   // One field under k with nonce 0 and h as additional data; the ciphertext is then mixed into h. Every k encrypts one
   // field only. `sealed` is text.size() + 16 bytes.

@@ -17,8 +17,7 @@
 // A lost race between two writers costs at most one keepalive or one initiation more or less.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
+#include <chrono>
 
 #include "dataplane/base/clock.h"
 #include "dataplane/base/random.h"
@@ -85,10 +84,19 @@ class TimerState {
   unsigned attempts() const noexcept { return attempts_; }
 
  private:
+  // A deadline that the first value of a stamp arms, once per value.
+  struct StampTimer {
+    MonoTime at;        // never: not armed, or expired
+    MonoTime armed_by;  // the stamp's value; never: the stamp was clear
+    void follow(MonoTime stamp, Nanoseconds after) noexcept;
+  };
+
   bool may_send_handshake(MonoTime now) const noexcept;
-  void arm_from(const Stamps& stamps, Rng& rng) noexcept;
-  void arm_persistent_keepalive(const Stamps& stamps) noexcept;
+  void follow_stamps(const Stamps& stamps, Rng& rng) noexcept;
+  void follow_passive_keepalive(const Stamps& stamps) noexcept;
+  void follow_persistent_keepalive(const Stamps& stamps) noexcept;
   void expire_retransmission(TimerActions& actions, MonoTime now) noexcept;
+  void give_up(TimerActions& actions, MonoTime now) noexcept;
   void expire_new_handshake(TimerActions& actions, MonoTime now) noexcept;
   void expire_passive_keepalive(TimerActions& actions, const Stamps& stamps, MonoTime now) noexcept;
   void expire_persistent_keepalive(TimerActions& actions, MonoTime now) noexcept;
@@ -101,16 +109,12 @@ class TimerState {
   std::chrono::seconds persistent_interval_{0};
   MonoTime last_handshake_sent_;  // initiation or response
 
-  // Deadlines; never: not armed.
   MonoTime retransmit_at_;
-  MonoTime new_handshake_at_;
-  MonoTime passive_keepalive_at_;
-  MonoTime persistent_keepalive_at_;
-  MonoTime zero_keys_at_;
-
-  MonoTime new_handshake_armed_by_;  // the stamps that armed them: a changed stamp re-arms
-  MonoTime persistent_armed_by_;
-  MonoTime passive_rearmed_at_;  // when a keepalive was asked for and the next one armed at once; else never
+  StampTimer new_handshake_;
+  StampTimer passive_keepalive_;
+  MonoTime passive_rearmed_at_;  // the passive keepalive was asked for then and re-armed at once; else never
+  StampTimer persistent_keepalive_;
+  MonoTime zero_keys_at_;  // armed while the peer may hold keys
 };
 
 }  // namespace sluice
