@@ -5,21 +5,23 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "dataplane/session/peer.h"
+#include "dataplane/session/zero_pages.h"
 
 namespace sluice {
 
 class PeerTable {
  public:
-  explicit PeerTable(uint32_t capacity);
+  explicit PeerTable(uint32_t capacity);  // memory is touched only where used
 
   // Workers and control. nullptr: gone, or another peer by now.
   Peer* find(PeerId id) const noexcept;
-  Peer* at(uint32_t slot) const noexcept { return slots_[slot].load(std::memory_order_acquire); }
+  Peer* at(uint32_t slot) const noexcept {  // a slot beyond the table (PrefixView::kNone) has no peer
+    return slot < slots_.size() ? slots_[slot].load(std::memory_order_acquire) : nullptr;  // pairs with publish
+  }
 
   // Control only.
   std::optional<PeerId> reserve();    // a free slot under a new generation; nullopt: full
@@ -28,10 +30,9 @@ class PeerTable {
   void release(PeerId id) noexcept;   // after the grace period: the slot may be reserved again
 
  private:
-  uint32_t capacity_;
-  std::unique_ptr<std::atomic<Peer*>[]> slots_;
-  std::vector<uint32_t> generations_;
-  std::vector<uint32_t> free_;
+  ZeroPages<std::atomic<Peer*>> slots_;
+  std::vector<uint32_t> generations_;  // control only; of the slots that were ever reserved, the first ones
+  std::vector<uint32_t> free_;         // control only; released slots
 };
 
 }  // namespace sluice

@@ -8,21 +8,19 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 
 #include "dataplane/base/random.h"
 #include "dataplane/session/keypair.h"
+#include "dataplane/session/zero_pages.h"
 
 namespace sluice {
 
 class SessionTable {
  public:
   // Slots: a power of two, at least twice the indices in use at once (memory is touched only where used).
-  explicit SessionTable(uint32_t slots, Rng& rng);
-  ~SessionTable();
-  SessionTable(const SessionTable&) = delete;
-  SessionTable& operator=(const SessionTable&) = delete;
+  SessionTable(uint32_t slots, Rng& rng);
 
   // Workers: nullptr if no keypair has this index (also when it belongs to a handshake in progress).
   Keypair* find(uint32_t index) const noexcept;
@@ -30,16 +28,19 @@ class SessionTable {
   void find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept;
 
   // Control only.
-  uint32_t reserve_index() noexcept;            // random, its slot now taken
+  // Random, its slot now taken. nullopt: no free slot was met; at half load that is as likely as guessing a key.
+  std::optional<uint32_t> reserve_index() noexcept;
   void publish(Keypair* keypair) noexcept;      // at keypair->local_index, which was reserved
   void withdraw(uint32_t index) noexcept;       // not found any more, the slot stays taken until release
   void release_index(uint32_t index) noexcept;  // after the grace period (or a handshake that came to nothing)
 
  private:
+  bool is_taken(uint32_t slot) const noexcept { return ((taken_[slot / 64] >> (slot % 64)) & 1) != 0; }
+
   uint32_t mask_;
   Rng& rng_;
-  std::atomic<Keypair*>* slots_;  // [mask_ + 1], zero pages from the system
-  uint8_t* taken_;                // one bit per slot; control only
+  ZeroPages<std::atomic<Keypair*>> slots_;  // [mask_ + 1]
+  ZeroPages<uint64_t> taken_;               // one bit per slot; control only
 };
 
 }  // namespace sluice

@@ -1,0 +1,67 @@
+#include "dataplane/session/session_table.h"
+
+#include <bit>
+#include <cassert>
+
+namespace sluice {
+namespace {
+
+// At half load a draw meets a taken slot every other time: all of these in a row is a chance of 2^-128.
+constexpr int kMaxDraws = 128;
+
+// The fields that find and the stages after it read: the first line, and the one that the receive key ends in.
+void prefetch(const Keypair* keypair) noexcept {
+  __builtin_prefetch(keypair);
+  __builtin_prefetch(reinterpret_cast<const char*>(keypair) + 64);
+}
+
+}  // namespace
+
+SessionTable::SessionTable(uint32_t slots, Rng& rng)
+    : mask_(slots - 1), rng_(rng), slots_(slots), taken_((slots + 63) / 64) {
+  assert(std::has_single_bit(slots));
+}
+
+Keypair* SessionTable::find(uint32_t index) const noexcept {
+  Keypair* keypair = slots_[index & mask_].load(std::memory_order_acquire);  // pairs with publish
+  return keypair != nullptr && keypair->local_index == index ? keypair : nullptr;
+}
+
+void SessionTable::find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept {
+  for (const uint32_t index : indices) __builtin_prefetch(&slots_[index & mask_]);
+  for (size_t i = 0; i < indices.size(); ++i) {
+    found[i] = slots_[indices[i] & mask_].load(std::memory_order_acquire);  // pairs with publish
+    prefetch(found[i]);                                                     // of nullptr: harmless
+  }
+  for (size_t i = 0; i < indices.size(); ++i)
+    if (found[i] != nullptr && found[i]->local_index != indices[i]) found[i] = nullptr;
+}
+
+std::optional<uint32_t> SessionTable::reserve_index() noexcept {
+  for (int draw = 0; draw < kMaxDraws; ++draw) {
+    const uint32_t index = rng_.next_u32();
+    const uint32_t slot = index & mask_;
+    if (is_taken(slot)) continue;
+    taken_[slot / 64] |= uint64_t{1} << (slot % 64);
+    return index;
+  }
+  return std::nullopt;
+}
+
+void SessionTable::publish(Keypair* keypair) noexcept {
+  const uint32_t slot = keypair->local_index & mask_;
+  assert(is_taken(slot) && slots_[slot].load(std::memory_order_relaxed) == nullptr);
+  slots_[slot].store(keypair, std::memory_order_release);  // pairs with the acquire in find and find_burst
+}
+
+void SessionTable::withdraw(uint32_t index) noexcept {
+  if (find(index) != nullptr) slots_[index & mask_].store(nullptr, std::memory_order_release);
+}
+
+void SessionTable::release_index(uint32_t index) noexcept {
+  const uint32_t slot = index & mask_;
+  assert(is_taken(slot) && slots_[slot].load(std::memory_order_relaxed) == nullptr);
+  taken_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+}
+
+}  // namespace sluice

@@ -1,0 +1,37 @@
+// An array of zeros straight from the system: its memory is only taken where it is touched, so a table may be laid out
+// for the most that can ever be needed. T's all-zero bytes are its initial value.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <new>
+#include <type_traits>
+
+namespace sluice {
+
+template <class T>
+class ZeroPages {
+  static_assert(std::is_trivially_destructible_v<T>);
+
+ public:
+  explicit ZeroPages(size_t count) : count_(count) {  // throws std::bad_alloc
+    void* pages =
+        mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    first_ = static_cast<T*>(pages);
+  }
+  ~ZeroPages() { munmap(first_, count_ * sizeof(T)); }
+  ZeroPages(const ZeroPages&) = delete;
+  ZeroPages& operator=(const ZeroPages&) = delete;
+
+  size_t size() const noexcept { return count_; }
+  T& operator[](size_t i) noexcept { return first_[i]; }
+  const T& operator[](size_t i) const noexcept { return first_[i]; }
+
+ private:
+  size_t count_;
+  T* first_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,94 @@
+#include "dataplane/session/replay_window.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/support/seeded_rng.h"
+#include "tests/support/vectors.h"
+
+namespace sluice {
+namespace {
+
+// W-01. The sequence for the larger limit of Linux is run up to the first counter beyond ours: a receiver may use
+// either.
+TEST(ReplayWindow, W01AllSequences) {
+  const auto vectors = test::load_vectors("replay.json");
+  size_t answers = 0;
+  for (const auto& sequence : vectors["vectors"]) {
+    SCOPED_TRACE(sequence["id"].get<std::string>());
+    const bool larger_limit = std::stoull(sequence["limit"].get<std::string>()) > kRejectAfterMessages;
+    ReplayWindow window;
+    for (const auto& run : sequence["runs"]) {
+      const uint64_t from = std::stoull(run["from"].get<std::string>());
+      const uint64_t to = std::stoull(run["to"].get<std::string>());
+      if (larger_limit && std::max(from, to) >= kRejectAfterMessages) break;
+      for (uint64_t counter = from;; from <= to ? ++counter : --counter) {
+        ASSERT_EQ(window.accept(counter), run["accept"].get<bool>()) << counter;
+        ++answers;
+        if (counter == to) break;
+      }
+    }
+  }
+  EXPECT_GT(answers, 32'000u);
+}
+
+// W-03, as arithmetic: exactly 8128 behind the greatest is good, once; 8129 is not.
+TEST(ReplayWindow, W03WindowEdge) {
+  ReplayWindow window;
+  EXPECT_TRUE(window.accept(8228));
+  EXPECT_TRUE(window.accept(100));
+  EXPECT_FALSE(window.accept(100));
+  EXPECT_FALSE(window.accept(99));
+}
+
+// W-04: counters beyond the limit are refused and leave no trace.
+TEST(ReplayWindow, W04BeyondTheLimitLeavesTheWindowAlone) {
+  ReplayWindow window;
+  EXPECT_TRUE(window.accept(3));
+  for (const uint64_t counter : {UINT64_MAX, UINT64_MAX - 8129, kRejectAfterMessages})
+    EXPECT_FALSE(window.accept(counter)) << counter;
+  EXPECT_EQ(window.received(), 4u);
+  EXPECT_TRUE(window.accept(2));
+  EXPECT_FALSE(window.accept(3));
+}
+
+// W-05: the last counter below the limit is good once; from then on only its own window is.
+TEST(ReplayWindow, W05LastCounterBelowTheLimit) {
+  ReplayWindow window;
+  EXPECT_TRUE(window.accept(0));
+  EXPECT_TRUE(window.accept(kRejectAfterMessages - 1));
+  EXPECT_FALSE(window.accept(kRejectAfterMessages - 1));
+  EXPECT_FALSE(window.accept(1));
+  EXPECT_TRUE(window.accept(kRejectAfterMessages - 1 - 8128));
+  EXPECT_FALSE(window.accept(kRejectAfterMessages - 1 - 8129));
+}
+
+// W-07: a window belongs to one keypair and starts empty.
+TEST(ReplayWindow, W07StartsEmpty) {
+  for (int keypair = 0; keypair < 2; ++keypair) EXPECT_TRUE(ReplayWindow().accept(0));
+}
+
+// The definition itself, kept as a plain set of what was accepted.
+TEST(ReplayWindow, AgreesWithASet) {
+  test::SeededRng rng(9);
+  for (const uint32_t spread : {8u, 100u, 8128u, 20'000u}) {
+    ReplayWindow window;
+    std::set<uint64_t> accepted;
+    uint64_t top = 0;  // greatest accepted
+    for (int i = 0; i < 100'000; ++i) {
+      const uint64_t lowest = top - std::min<uint64_t>(top, spread / 4 * 3);
+      const uint64_t counter = lowest + rng.below(spread);
+      const bool too_old = !accepted.empty() && counter + 8128 < top;
+      const bool expected = !too_old && accepted.insert(counter).second;
+      ASSERT_EQ(window.accept(counter), expected) << counter << " after " << top;
+      if (expected) top = std::max(top, counter);
+      while (!accepted.empty() && *accepted.begin() + 8128 < top) accepted.erase(accepted.begin());
+    }
+    EXPECT_GT(top, 1000u);
+  }
+}
+
+}  // namespace
+}  // namespace sluice
