@@ -1,0 +1,91 @@
+// Turns what Linux says (NetworkModel) into the workers' forwarding table (dataplane/forward/fib.h), in steps as small
+// as the change: a neighbour touches one next hop, a route one prefix. Call update() once per batch of netlink
+// messages and publish fib() if it says so. Control thread only; no I/O.
+//
+//   route to                                   next hop
+//   own address, subnet broadcast, 255.255.255.255, multicast, fe80::/10, anycast, 127/8    kLocal
+//   through a port, by a gateway               kPort behind the gateway's MAC; kUnresolved while it is not known
+//   through a port, on link                    kUnresolved, and below it one host entry per resolved neighbour: kPort
+//   through a tunnel's interface               kTunnel
+//   through any other interface                kLinux
+//   unreachable, prohibit, blackhole           the same
+// Of a multipath route the first next hop whose link is up is used.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "control/linux/network_model.h"
+#include "dataplane/base/strong.h"
+#include "dataplane/forward/fib.h"
+#include "dataplane/lookup/prefix_map.h"
+
+namespace sluice {
+
+// Which of Linux's interfaces (by index) are ours.
+struct OwnInterfaces {
+  std::map<int, PortId> ports;      // their mirrors
+  std::map<int, TunnelId> tunnels;  // their TUN interfaces
+  bool operator==(const OwnInterfaces&) const = default;
+};
+
+// What earlier tables used and the newest does not. Destroy it after a grace period that began when the newest table
+// had been published.
+struct FibGarbage {
+  PrefixGarbage nodes;
+  std::vector<std::shared_ptr<const std::vector<NextHop>>> next_hops;
+  bool empty() const { return nodes.empty() && next_hops.empty(); }
+};
+
+class FibBuilder {  // control only
+ public:
+  FibBuilder();
+
+  // True: fib() is a new table that wants publishing. `changes` is what the model noted since the last call.
+  bool update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes);
+
+  Fib fib() const { return {map_.view(), *published_}; }  // valid until the garbage of a later update is destroyed
+  FibGarbage take_garbage();
+  size_t prefixes() const { return map_.size(); }
+  size_t next_hops() const { return slots_.size() - free_.size(); }
+
+ private:
+  // What a next hop is, apart from what its neighbour entry says: prefixes with the same key share one.
+  struct HopKey {
+    NextHop::Action action = NextHop::Action::kUnreachable;
+    int interface = 0;
+    IpAddress gateway;
+    uint16_t mtu = 0;
+    auto operator<=>(const HopKey&) const = default;
+  };
+  struct Slot {
+    HopKey key;
+    uint32_t prefixes = 0;  // that use it; 0: free
+  };
+
+  void update_everything(const NetworkModel& model);
+  void update_prefix(const NetworkModel& model, const Prefix& prefix);
+  void update_neighbours_in(const NetworkModel& model, const Prefix& prefix);
+  std::optional<HopKey> wanted(const NetworkModel& model, const Prefix& prefix) const;
+  HopKey hop_of(const NetworkModel& model, const Route& route) const;
+  NextHop render(const NetworkModel& model, const HopKey& key) const;
+  uint32_t acquire(const NetworkModel& model, const HopKey& key);
+  void release(uint32_t slot);
+  bool publish();
+
+  OwnInterfaces own_;
+  PrefixMap map_;  // prefix -> slot
+  std::map<Prefix, uint32_t> installed_;
+  std::vector<Slot> slots_;
+  std::vector<NextHop> next_hops_;  // by slot, as render() made them
+  std::vector<uint32_t> free_;
+  std::map<HopKey, uint32_t> slot_of_;
+  bool map_changed_ = false, next_hops_changed_ = false;
+  std::shared_ptr<const std::vector<NextHop>> published_;
+  FibGarbage garbage_;
+};
+
+}  // namespace sluice
