@@ -8,17 +8,9 @@
 #include <vector>
 
 #include "config/model.h"
+#include "config/report.h"
 
 namespace sluice::config {
-
-struct Diagnostic {
-  std::string file;
-  Position at;        // line 0: the file as a whole
-  std::string field;  // "tunnel.peer.public-key", as TOML headers and keys read; may be empty
-  std::string what;   // what is wrong, what is allowed
-};
-// "file:line:column: field: what"
-std::string to_string(const Diagnostic& diagnostic);
 
 // What validation must know of the machine, passed in so that tests decide.
 struct Machine {

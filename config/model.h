@@ -45,6 +45,13 @@ class Origin {
   std::vector<Field> fields_;
 };
 
+inline constexpr size_t kMaxWorkers = 128;     // DPDK's lcores as Debian builds it
+inline constexpr unsigned kMinMtu = 1280;      // what IPv6 asks of every link
+inline constexpr unsigned kMaxPortMtu = 9216;  // jumbo frames
+inline constexpr unsigned kOverheadIpv4 = 60;  // IPv4 20, UDP 8, message header 16, tag 16
+inline constexpr unsigned kOverheadIpv6 = 80;
+inline constexpr unsigned kMaxTunnelMtu = kMaxPortMtu - kOverheadIpv4;
+
 enum class Idle : uint8_t {
   kPoll,      // workers never sleep
   kAdaptive,  // workers sleep when idle and wake on traffic
@@ -57,10 +64,11 @@ enum class Hugepages : uint8_t {
 
 // [gateway], the whole table is optional.
 struct Gateway {
-  std::string name = "sluice";             // 1..63 of A-Z a-z 0-9 . _ -; names the API socket
-  std::vector<unsigned> workers;           // CPUs, one worker each; default all but the lowest. Never empty once loaded
-  Idle idle = Idle::kAdaptive;             // "poll" | "adaptive"
-  std::string engine = "auto";             // "auto" or an engine's name; whether this CPU has it is known at start
+  std::string name = "sluice";    // 1..63 of A-Z a-z 0-9 . _ -; names the API socket
+  std::vector<unsigned> workers;  // CPUs, one worker each; default all but the lowest, which is for Linux and control;
+                                  // the only one where there is no other. Once loaded 1..kMaxWorkers
+  Idle idle = Idle::kAdaptive;    // "poll" | "adaptive"
+  std::string engine = "auto";    // "auto" or an engine's name; whether this CPU has it is known at start
   Hugepages hugepages = Hugepages::kAuto;  // "auto" | "off"
   uint32_t memory = 0;  // MiB for packet buffers and tables, 64..1048576; 0: what ports and workers need
   std::string run_directory = "/run/sluice";  // absolute; holds NAME.sock
@@ -100,7 +108,7 @@ struct Port {
   Device device;                            // required
   std::string devargs;                      // appended to the driver's own arguments, not interpreted
   std::vector<InterfaceAddress> addresses;  // put on the mirror
-  uint16_t mtu = 1500;                      // of IP packets, 1280..9216
+  uint16_t mtu = 1500;                      // of IP packets, kMinMtu..kMaxPortMtu
   uint16_t queues = 0;                      // receive queues, 1..64; 0: one per worker
   std::optional<uint16_t> vlan;             // 1..4094; refused by validation until the data plane tags frames
   Origin origin;
@@ -152,7 +160,7 @@ struct Tunnel {
   std::string private_key_file;               // as written, for rendering; empty if the key stands in the TOML
   uint16_t listen_port = 0;                   // 0..65535; 0: chosen at random at start
   std::vector<InterfaceAddress> addresses;    // put on the TUN
-  uint16_t mtu = 1420;                        // inner, 1280..9156 and small enough for the largest port
+  uint16_t mtu = 1420;                        // inner, kMinMtu..kMaxTunnelMtu, and small enough for the largest port
   bool mss_clamp = false;                     // TCP MSS of forwarded SYNs is lowered to what the tunnel carries
   RouteInstall routes = RouteInstall::kAuto;  // "auto" | "off"
   uint32_t fwmark = 0;                        // of outer packets that Linux sends; "off" or 0: none
