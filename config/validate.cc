@@ -269,7 +269,7 @@ void check_allowed_ips(const Tunnel& tunnel, Report& report) {
 }  // namespace
 
 void validate(const Model& model, const Machine& machine, Report& report) {
-  if (model.ports.empty() && model.tunnels.empty())
+  if (!report.has_errors() && model.ports.empty() && model.tunnels.empty())  // or they were there, but malformed
     report.error({}, "", "there is nothing to do: give at least one [[port]] or [[tunnel]]");
   check_workers(model.gateway, machine, report);
   check_socket_path(model.gateway, report);
