@@ -19,6 +19,7 @@ static_assert(std::is_trivially_copyable_v<Event> && sizeof(Event) % 4 == 0);
 static_assert(std::is_trivially_copyable_v<Command> && sizeof(Command) % 4 == 0);
 static_assert(std::is_trivially_copyable_v<PeerId> && sizeof(PeerId) % 4 == 0);
 
+constexpr unsigned kMaxSlots = 1u << 24;  // DPDK's own limit overflows quietly
 constexpr unsigned kSingleProducerSingleConsumer = RING_F_SP_ENQ | RING_F_SC_DEQ;
 
 // DPDK wants process-wide unique names; the owner's address makes them so while it lives.
@@ -81,6 +82,10 @@ Result<std::unique_ptr<Mailbox>> Mailbox::create(WorkerId worker, const Sizes& s
       {&box->ready_, "ready", sizeof(PeerId), sizes.ready, RING_F_SC_DEQ},
   };
   for (const Wanted& w : rings) {
+    if (w.slots == 0 || w.slots > kMaxSlots) {
+      return Error{where + "the " + w.name + " ring may have 1 to " + std::to_string(kMaxSlots) + " entries, not " +
+                   std::to_string(w.slots)};
+    }
     w.ring->reset(create_ring(w.name, box.get(), static_cast<unsigned>(w.element_size), w.slots, numa_node, w.flags));
     if (*w.ring != nullptr) continue;
     const int error = rte_errno;

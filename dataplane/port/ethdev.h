@@ -3,38 +3,45 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "dataplane/base/handle.h"
 #include "dataplane/base/result.h"
 #include "dataplane/port/port.h"
 
 struct rte_mempool;
+extern "C" void rte_mempool_free(rte_mempool*);
 
 namespace sluice {
 
 struct EthdevOptions {
   std::string name;  // the port's name in the configuration
   std::string device;
-  std::string devargs;   // appended to the device's arguments as they are
-  uint16_t workers = 1;  // queues asked for; the device may offer fewer receive queues
-  uint16_t mtu = 1500;
+  std::string devargs;     // appended to the device's arguments as they are (for PCI: given to the EAL, DeviceNeeds)
+  uint16_t workers = 1;    // queues asked for; the device may offer fewer receive queues
+  uint16_t mtu = 1500;     // largest IP packet
+  std::optional<Mac> mac;  // none: the device's own
 };
 
-// Which driver library and PCI address the device string needs, for EalOptions. Error: not a device string.
+// What the device string needs of the EAL, for EalOptions. Error: not a device string.
 struct DeviceNeeds {
-  std::string driver;
-  std::string pci;
+  std::string driver;  // driver library; empty for PCI: the device decides
+  std::string pci;     // PCI address, and after a comma the devargs
 };
-Result<DeviceNeeds> device_needs(const std::string& device);
+Result<DeviceNeeds> device_needs(const std::string& device, const std::string& devargs = {});
 
-// Creates, configures and starts it. `pool` feeds the receive queues and outlives the port.
+// Creates, configures and starts it. `pool` feeds the receive queues and outlives the port. After an error nothing is
+// left of it.
 Result<std::unique_ptr<Port>> make_ethdev_port(PortId id, const EthdevOptions& options, rte_mempool* pool);
-// The same over an ethdev that exists already (tests: net_ring made by rte_eth_from_rings).
+// The same over an ethdev that exists already (tests: net_ring made by rte_eth_from_rings); it is closed and removed
+// with the port, and on error.
 Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& options, uint16_t dpdk_port,
                                                 rte_mempool* pool);
 
-// Packet buffers with the pipeline's private area and enough headroom for the outer headers.
-Result<rte_mempool*> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu);
+// Packet buffers with the pipeline's private area, and room for frames of that MTU with outer headers in front and
+// padding and tag behind.
+using PacketPool = Handle<rte_mempool, rte_mempool_free>;
+Result<PacketPool> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu);
 
 }  // namespace sluice

@@ -37,13 +37,14 @@ class Port {
   PortId id() const noexcept { return id_; }
 
   // Queues are numbered from 0; each is used by one worker only. Fewer receive queues than workers: the rest do not
-  // poll.
+  // poll. There is a transmit queue for every worker.
   virtual uint16_t receive_queues() const noexcept = 0;
   virtual uint16_t transmit_queues() const noexcept = 0;
   virtual uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
   // Takes the first packets of the burst and says how many; the others remain the caller's.
   virtual uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
 
+  // The queue's worker. May change while the port runs (a vhost peer comes and goes): ask before each sleep.
   virtual Wakeup wakeup(uint16_t queue) noexcept = 0;
   virtual void arm_interrupt(uint16_t queue, bool on) noexcept = 0;  // Kind::kInterrupt only
 

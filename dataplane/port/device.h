@@ -1,0 +1,30 @@
+// Device strings of the configuration ("af_packet:eth1") and what they mean to DPDK.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "dataplane/base/result.h"
+
+namespace sluice {
+
+struct Device {
+  std::string driver;       // "net_af_packet"; empty for PCI, where the device itself decides
+  std::string library;      // the driver's library, where its name is not the driver's
+  std::string pci;          // "0000:3b:00.0"
+  std::string name;         // kDpdk-style devices only: the DPDK device's own name
+  std::string arguments;    // DPDK's devargs, without those that depend on the port (queues, frame size)
+  std::string interface;    // kernel interface it takes its frames from; must exist
+  std::string listens_at;   // Unix socket that it makes
+  std::string connects_to;  // Unix socket that must be there
+
+  enum class QueuesArgument : uint8_t { kNone, kQpairs, kQueues } queues = QueuesArgument::kNone;
+};
+
+// Error: not a device string; says what is.
+Result<Device> parse_device(const std::string& text);
+
+// The driver's arguments that depend on the port.
+std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu);
+
+}  // namespace sluice

@@ -1,0 +1,190 @@
+#include "dataplane/port/eal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <rte_build_config.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+
+#include "dataplane/port/dpdk_log.h"
+
+namespace sluice {
+namespace {
+
+// Some of EAL's complaints, and its usage text, bypass its log: standard output and error point to nowhere while it
+// starts.
+class Silence {
+ public:
+  Silence() {
+    std::fflush(stdout);
+    std::fflush(stderr);
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int fd : {1, 2}) {
+      saved_[fd - 1] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+      if (nowhere >= 0 && saved_[fd - 1] >= 0) dup2(nowhere, fd);
+    }
+    if (nowhere >= 0) close(nowhere);
+  }
+  ~Silence() {
+    std::fflush(stdout);
+    std::fflush(stderr);
+    for (int fd : {1, 2}) {
+      if (saved_[fd - 1] < 0) continue;
+      dup2(saved_[fd - 1], fd);
+      close(saved_[fd - 1]);
+    }
+  }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+
+ private:
+  int saved_[2];
+};
+
+std::vector<unsigned> usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<unsigned> cpus;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+// "0-3,6"
+std::string cpu_list(const std::vector<unsigned>& sorted) {
+  std::string text;
+  for (size_t i = 0; i < sorted.size();) {
+    size_t last = i;
+    while (last + 1 < sorted.size() && sorted[last + 1] == sorted[last] + 1) ++last;
+    if (!text.empty()) text += ',';
+    text += std::to_string(sorted[i]);
+    if (last > i) text += '-' + std::to_string(sorted[last]);
+    i = last + 1;
+  }
+  return text;
+}
+
+bool contains(const std::vector<unsigned>& list, unsigned value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+Result<void> check_cores(const std::vector<unsigned>& workers, const std::vector<unsigned>& usable) {
+  if (workers.size() + 1 > RTE_MAX_LCORE) {
+    return Error{"workers: at most " + std::to_string(RTE_MAX_LCORE - 1) + ", not " + std::to_string(workers.size())};
+  }
+  for (size_t i = 0; i < workers.size(); ++i) {
+    const std::string core = std::to_string(workers[i]);
+    if (!contains(usable, workers[i])) {
+      return Error{"workers: no core " + core + " here that this process may use; it may use " + cpu_list(usable)};
+    }
+    if (std::find(workers.begin(), workers.begin() + static_cast<ptrdiff_t>(i), workers[i]) !=
+        workers.begin() + static_cast<ptrdiff_t>(i)) {
+      return Error{"workers: core " + core + " is given twice; one worker per core"};
+    }
+  }
+  return {};
+}
+
+// lcore 0 is control, on whatever cores the workers leave; lcore i + 1 is worker i on its own core.
+std::string lcore_map(const std::vector<unsigned>& workers, const std::vector<unsigned>& usable) {
+  std::vector<unsigned> control;
+  for (const unsigned cpu : usable) {
+    if (!contains(workers, cpu)) control.push_back(cpu);
+  }
+  if (control.empty()) control = usable;
+  std::string map = "0@(" + cpu_list(control) + ")";
+  for (size_t i = 0; i < workers.size(); ++i) map += ',' + std::to_string(i + 1) + '@' + std::to_string(workers[i]);
+  return map;
+}
+
+unsigned free_hugepage_mib() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  uint64_t kib = 0;
+  for (const fs::directory_entry& size : fs::directory_iterator("/sys/kernel/mm/hugepages", error)) {
+    unsigned long page_kib = 0;
+    if (std::sscanf(size.path().filename().c_str(), "hugepages-%lukB", &page_kib) != 1) continue;
+    uint64_t free_pages = 0;
+    if (std::ifstream(size.path() / "free_hugepages") >> free_pages) kib += free_pages * page_kib;
+  }
+  return static_cast<unsigned>(kib / 1024);
+}
+
+Result<bool> choose_hugepages(const EalOptions& options) {
+  if (options.hugepages == EalOptions::Hugepages::kNever) return false;
+  const unsigned free_mib = free_hugepage_mib();
+  if (free_mib >= options.memory_mib) return true;
+  if (options.hugepages == EalOptions::Hugepages::kAuto) return false;
+  return Error{"hugepages: " + std::to_string(options.memory_mib) + " MiB needed, " + std::to_string(free_mib) +
+               " MiB free; make more with `sysctl vm.nr_hugepages=" + std::to_string((options.memory_mib + 1) / 2) +
+               "` or do without them"};
+}
+
+// EAL loads every driver library that is installed; what we can do is to say which one is not.
+Result<void> check_drivers(const std::vector<std::string>& drivers) {
+  for (const std::string& driver : drivers) {
+    if (access((std::string(RTE_EAL_PMD_PATH) + "/librte_" + driver + ".so").c_str(), F_OK) == 0) continue;
+    std::string package = "librte-" + driver;
+    std::replace(package.begin(), package.end(), '_', '-');
+    return Error{"driver " + driver + " is not installed in " RTE_EAL_PMD_PATH "; on Debian `apt install '" + package +
+                 "[0-9]*'`"};
+  }
+  return {};
+}
+
+std::vector<std::string> eal_arguments(const EalOptions& options, const std::vector<unsigned>& usable, bool hugepages) {
+  std::vector<std::string> arguments{"sluice",   "--no-telemetry",
+                                     "-m",       std::to_string(options.memory_mib),
+                                     "--lcores", lcore_map(options.worker_cores, usable)};
+  const auto add = [&](std::initializer_list<std::string> more) { arguments.insert(arguments.end(), more); };
+  // Neither leaves files behind, and both allow several processes at once; EAL takes only one of the two ways each.
+  if (hugepages) {
+    add({"--in-memory"});
+  } else {
+    add({"--no-huge", "--no-shconf"});
+  }
+  if (options.pci.empty()) add({"--no-pci"});
+  for (const std::string& address : options.pci) add({"-a", address});
+  return arguments;
+}
+
+}  // namespace
+
+Result<void> start_eal(const EalOptions& options) {
+  const std::vector<unsigned> usable = usable_cpus();
+  if (Result<void> cores = check_cores(options.worker_cores, usable); !cores) return cores.error();
+  if (Result<void> drivers = check_drivers(options.drivers); !drivers) return drivers.error();
+  const Result<bool> hugepages = choose_hugepages(options);
+  if (!hugepages) return hugepages.error();
+
+  std::vector<std::string> arguments = eal_arguments(options, usable, *hugepages);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  catch_dpdk_log();
+  forget_dpdk_log();
+  int status;
+  {
+    const Silence silence;
+    status = rte_eal_init(static_cast<int>(argv.size()), argv.data());
+  }
+  if (status >= 0) return {};
+  const int error = rte_errno;
+  if (error == EALREADY) return Error{"DPDK was started before in this process", error};
+  const std::string memory = std::to_string(options.memory_mib) + " MiB of " + (*hugepages ? "hugepages" : "memory");
+  return Error{with_dpdk_reason("DPDK does not start with " + memory, error), error};
+}
+
+void stop_eal() { rte_eal_cleanup(); }
+
+}  // namespace sluice

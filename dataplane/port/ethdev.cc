@@ -1,0 +1,383 @@
+#include "dataplane/port/ethdev.h"
+
+#include <poll.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_spinlock.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <iterator>
+#include <thread>
+#include <vector>
+
+#include "dataplane/port/device.h"
+#include "dataplane/port/dpdk_log.h"
+#include "dataplane/port/frame_size.h"
+#include "dataplane/port/interface.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint16_t kDescriptors = 1024;  // per queue, where the device has a choice
+constexpr uint64_t kRssOfFlows = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
+constexpr uint64_t kTransmitChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+constexpr uint64_t kReceiveChecksums =
+    RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+
+// A started ethdev that is ours alone: stopped, closed and, unless it is a NIC, removed from DPDK at the end.
+class OwnedEthdev {
+ public:
+  OwnedEthdev(uint16_t id, bool is_nic) : id_(id), is_nic_(is_nic) {}
+  OwnedEthdev(OwnedEthdev&& other) noexcept : id_(std::exchange(other.id_, RTE_MAX_ETHPORTS)), is_nic_(other.is_nic_) {}
+  OwnedEthdev& operator=(OwnedEthdev&&) = delete;
+  ~OwnedEthdev() {
+    if (id_ == RTE_MAX_ETHPORTS) return;
+    rte_eth_dev_info info{};
+    const bool known = rte_eth_dev_info_get(id_, &info) == 0;
+    rte_eth_dev_stop(id_);
+    rte_eth_dev_close(id_);
+    if (known && !is_nic_) rte_dev_remove(info.device);
+  }
+  uint16_t id() const noexcept { return id_; }
+
+ private:
+  uint16_t id_;
+  bool is_nic_;
+};
+
+// What was found out while configuring.
+struct Configured {
+  uint16_t receive_queues = 0, transmit_queues = 0;
+  bool transmit_lock = false;  // fewer transmit queues than workers, and the device does not lock itself
+  bool interrupts = false;
+  Port::Offloads offloads;
+  uint64_t transmit_offloads = 0;
+  Mac mac;
+};
+
+class EthdevPort final : public Port {
+ public:
+  EthdevPort(PortId id, const EthdevOptions& options, OwnedEthdev ethdev, const Configured& configured,
+             std::vector<int> sockets, bool is_tap)
+      : Port(id, options.name),
+        ethdev_(std::move(ethdev)),
+        dpdk_port_(ethdev_.id()),
+        workers_(options.workers),
+        configured_(configured),
+        sockets_(std::move(sockets)),
+        is_tap_(is_tap),
+        mtu_(options.mtu),
+        device_(options.device),
+        locks_(configured.transmit_lock ? configured.transmit_queues : 0) {}
+
+  uint16_t receive_queues() const noexcept override { return configured_.receive_queues; }
+  uint16_t transmit_queues() const noexcept override { return workers_; }
+
+  uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override {
+    return rte_eth_rx_burst(dpdk_port_, queue, packets, n);
+  }
+
+  uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override {
+    const uint16_t device_queue = static_cast<uint16_t>(queue % configured_.transmit_queues);
+    // Devices that compute checksums may want the pseudo-header's in place.
+    if (configured_.transmit_offloads != 0) n = rte_eth_tx_prepare(dpdk_port_, device_queue, packets, n);
+    if (locks_.empty()) [[likely]]
+      return rte_eth_tx_burst(dpdk_port_, device_queue, packets, n);
+    rte_spinlock_lock(&locks_[device_queue].lock);
+    const uint16_t sent = rte_eth_tx_burst(dpdk_port_, device_queue, packets, n);
+    rte_spinlock_unlock(&locks_[device_queue].lock);
+    return sent;
+  }
+
+  Wakeup wakeup(uint16_t queue) noexcept override {
+    if (queue < sockets_.size()) return {Wakeup::Kind::kFd, sockets_[queue]};
+    if (!configured_.interrupts) return {};
+    const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(dpdk_port_, queue);
+    if (fd < 0) return {};
+    if (is_tap_) return {Wakeup::Kind::kFd, fd};  // the TUN descriptor itself: nothing to arm, and it must not be read
+    return {Wakeup::Kind::kInterrupt, fd};
+  }
+
+  void arm_interrupt(uint16_t queue, bool on) noexcept override {
+    if (on) {
+      rte_eth_dev_rx_intr_enable(dpdk_port_, queue);
+      return;
+    }
+    rte_eth_dev_rx_intr_disable(dpdk_port_, queue);
+    pollfd fired{rte_eth_dev_rx_intr_ctl_q_get_fd(dpdk_port_, queue), POLLIN, 0};
+    uint64_t count;
+    if (fired.fd < 0 || poll(&fired, 1, 0) != 1) return;
+    [[maybe_unused]] const ssize_t n = read(fired.fd, &count, sizeof count);
+  }
+
+  Mac mac() const noexcept override { return configured_.mac; }
+  uint16_t mtu() const noexcept override { return mtu_; }
+  bool link_up() const noexcept override {
+    rte_eth_link link{};
+    return rte_eth_link_get_nowait(dpdk_port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  }
+  PortCounters counters() const noexcept override {
+    rte_eth_stats s{};
+    if (rte_eth_stats_get(dpdk_port_, &s) != 0) return {};
+    return {.rx_packets = s.ipackets,
+            .rx_bytes = s.ibytes,
+            .rx_missed = s.imissed + s.rx_nombuf,
+            .rx_errors = s.ierrors,
+            .tx_packets = s.opackets,
+            .tx_bytes = s.obytes,
+            .tx_errors = s.oerrors};
+  }
+  std::string device() const override { return device_; }
+  Offloads offloads() const noexcept override { return configured_.offloads; }
+
+ private:
+  struct alignas(64) TransmitLock {
+    rte_spinlock_t lock = RTE_SPINLOCK_INITIALIZER;
+  };
+
+  OwnedEthdev ethdev_;
+  uint16_t dpdk_port_;
+  uint16_t workers_;
+  Configured configured_;
+  std::vector<int> sockets_;  // the driver's, one per receive queue, if it has any; not ours to close
+  bool is_tap_;
+  uint16_t mtu_;
+  std::string device_;
+  std::vector<TransmitLock> locks_;
+};
+
+Error failed(const EthdevOptions& options, const std::string& what, int status) {
+  const int error = status < 0 ? -status : status;
+  return Error{"port " + options.name + ": " + with_dpdk_reason(options.device + " " + what, error), error};
+}
+
+rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu, bool interrupts) {
+  rte_eth_conf conf{};
+  conf.rxmode.offloads = info.rx_offload_capa & kReceiveChecksums;
+  conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
+  // A neighbour may send what the link usually carries even if we are told to send less.
+  conf.rxmode.mtu = std::clamp<uint16_t>(mtu, 1500, std::max<uint16_t>(1500, info.max_mtu));
+  if (receive_queues > 1 && (info.flow_type_rss_offloads & kRssOfFlows) != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kRssOfFlows;
+  }
+  conf.intr_conf.rxq = interrupts;
+  return conf;
+}
+
+// One attempt, with receive interrupts or without; 0 or a negative errno. `what` says where it ended.
+struct Attempt {
+  int status;
+  const char* what;
+};
+Attempt configure_and_start(uint16_t port, const rte_eth_conf& conf, const Configured& wanted, rte_mempool* pool) {
+  if (int s = rte_eth_dev_configure(port, wanted.receive_queues, wanted.transmit_queues, &conf)) {
+    return {s, "refuses its configuration"};
+  }
+  uint16_t receive_slots = kDescriptors, transmit_slots = kDescriptors;
+  if (int s = rte_eth_dev_adjust_nb_rx_tx_desc(port, &receive_slots, &transmit_slots)) {
+    return {s, "refuses its queue sizes"};
+  }
+  const int node = rte_eth_dev_socket_id(port);
+  const auto numa = static_cast<unsigned>(node);  // SOCKET_ID_ANY is -1 in both
+  for (uint16_t q = 0; q < wanted.receive_queues; ++q) {
+    if (int s = rte_eth_rx_queue_setup(port, q, receive_slots, numa, nullptr, pool)) {
+      return {s, "refuses a receive queue"};
+    }
+  }
+  for (uint16_t q = 0; q < wanted.transmit_queues; ++q) {
+    if (int s = rte_eth_tx_queue_setup(port, q, transmit_slots, numa, nullptr)) return {s, "refuses a transmit queue"};
+  }
+  return {rte_eth_dev_start(port), "does not start"};
+}
+
+// A peer over shared memory may come up a little later than we do.
+Attempt start_with_patience(uint16_t port, const rte_eth_conf& conf, const Configured& wanted, rte_mempool* pool,
+                            bool patient) {
+  constexpr auto kPatience = std::chrono::seconds(5);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    forget_dpdk_log();
+    const Attempt attempt = configure_and_start(port, conf, wanted, pool);
+    if (attempt.status == 0 || !patient || std::chrono::steady_clock::now() > deadline) return attempt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+Mac mac_of(uint16_t port, const std::optional<Mac>& wanted) {
+  rte_ether_addr address{};
+  if (wanted) {
+    std::memcpy(address.addr_bytes, wanted->bytes.data(), sizeof address.addr_bytes);
+    rte_eth_dev_default_mac_addr_set(port, &address);  // a device that cannot (ring) still receives everything
+    return *wanted;
+  }
+  rte_eth_macaddr_get(port, &address);
+  if (rte_is_zero_ether_addr(&address)) rte_eth_random_addr(address.addr_bytes);
+  Mac mac;
+  std::memcpy(mac.bytes.data(), address.addr_bytes, mac.bytes.size());
+  return mac;
+}
+
+Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, rte_mempool* pool, bool patient) {
+  rte_eth_dev_info info{};
+  if (int s = rte_eth_dev_info_get(port, &info)) return failed(options, "does not describe itself", s);
+  if (info.max_rx_queues == 0 || info.max_tx_queues == 0) return failed(options, "has no queues", ENODEV);
+  if (options.mtu > info.max_mtu && options.mtu > 1500) {
+    return Error{"port " + options.name + ": mtu " + std::to_string(options.mtu) + " is more than " + options.device +
+                 " takes (" + std::to_string(info.max_mtu) + ")"};
+  }
+
+  Configured c;
+  c.receive_queues = std::min(options.workers, info.max_rx_queues);
+  c.transmit_queues = std::min(options.workers, info.max_tx_queues);
+  c.interrupts = true;
+  rte_eth_conf conf = configuration_for(info, c.receive_queues, options.mtu, true);
+  Attempt attempt = start_with_patience(port, conf, c, pool, patient);
+  if (attempt.status != 0 && !patient) {
+    c.interrupts = false;  // some devices cannot start with them
+    conf.intr_conf.rxq = 0;
+    attempt = start_with_patience(port, conf, c, pool, false);
+  }
+  if (attempt.status != 0) return failed(options, attempt.what, attempt.status);
+
+  rte_eth_promiscuous_disable(port);
+  rte_eth_allmulticast_enable(port);  // a router hears neighbour discovery, OSPF, VRRP; not every device filters
+  c.transmit_offloads = conf.txmode.offloads;
+  c.transmit_lock = c.transmit_queues < options.workers && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0;
+  c.offloads = {.ipv4_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0,
+                .udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0,
+                .rx_ipv4_checksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0,
+                .rx_l4_checksum = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_UDP_CKSUM) != 0 &&
+                                  (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0};
+  c.mac = mac_of(port, options.mac);
+  return c;
+}
+
+// Asking for interrupts succeeds everywhere and proves nothing: the first queue is tried.
+bool interrupts_work(uint16_t port, bool is_tap) {
+  if (is_tap) return rte_eth_dev_rx_intr_ctl_q_get_fd(port, 0) >= 0;
+  if (rte_eth_dev_rx_intr_enable(port, 0) != 0) return false;
+  rte_eth_dev_rx_intr_disable(port, 0);
+  return true;
+}
+
+bool somebody_listens(const std::string& path) {
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool refused = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+                       (errno == ECONNREFUSED || errno == ENOENT);
+  close(fd);
+  return !refused;
+}
+
+// A socket that a killed process left behind would keep the driver from listening there.
+Result<void> clear_stale_socket(const EthdevOptions& options, const std::string& path) {
+  if (path.empty() || access(path.c_str(), F_OK) != 0) return {};
+  if (somebody_listens(path)) {
+    return Error{"port " + options.name + ": " + path + " is in use by another process", EADDRINUSE};
+  }
+  if (unlink(path.c_str()) == 0) return {};
+  const int error = errno;
+  return Error{"port " + options.name + ": " + path + " cannot be replaced: " + std::strerror(error), error};
+}
+
+Result<uint16_t> create_ethdev(const Device& device, const EthdevOptions& options) {
+  const std::string name = !device.pci.empty()    ? device.pci
+                           : !device.name.empty() ? device.name
+                                                  : device.driver + '_' + options.name;
+  uint16_t port = RTE_MAX_ETHPORTS;
+  if (device.pci.empty()) {
+    if (rte_eth_dev_get_port_by_name(name.c_str(), &port) == 0) {
+      return Error{"port " + options.name + ": " + options.device + " belongs to another port", EEXIST};
+    }
+    std::string arguments = port_arguments(device, options.workers, options.mtu);
+    if (!options.devargs.empty()) arguments += (arguments.empty() ? "" : ",") + options.devargs;
+    forget_dpdk_log();
+    if (int s = rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str())) {
+      return failed(options, "cannot be created", s);
+    }
+  }
+  if (rte_eth_dev_get_port_by_name(name.c_str(), &port) == 0) return port;
+  if (device.pci.empty()) {
+    rte_eal_hotplug_remove("vdev", name.c_str());
+    return Error{"port " + options.name + ": " + options.device + " is no ethernet device", ENODEV};
+  }
+  return Error{"port " + options.name + ": no driver took " + options.device +
+                   "; bind it to vfio-pci (dpdk-devbind.py) or check that its driver's package is installed",
+               ENODEV};
+}
+
+Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options, const Device& device,
+                                         OwnedEthdev ethdev, rte_mempool* pool, unsigned interface_index,
+                                         const std::vector<int>& sockets_before) {
+  Result<Configured> configured = bring_up(ethdev.id(), options, pool, !device.connects_to.empty());
+  if (!configured) return configured.error();
+  const bool is_tap = device.driver == "net_tap" || device.driver == "net_tun";
+  configured->interrupts = configured->interrupts && interrupts_work(ethdev.id(), is_tap);
+
+  std::vector<int> sockets;
+  if (interface_index != 0) {
+    const std::vector<int> now = frame_sockets(interface_index);
+    std::set_difference(now.begin(), now.end(), sockets_before.begin(), sockets_before.end(),
+                        std::back_inserter(sockets));
+    if (sockets.size() != configured->receive_queues) sockets.clear();  // not as we know the driver: do not guess
+  }
+  return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(ethdev), *configured, std::move(sockets), is_tap));
+}
+
+}  // namespace
+
+Result<DeviceNeeds> device_needs(const std::string& device, const std::string& devargs) {
+  Result<Device> parsed = parse_device(device);
+  if (!parsed) return parsed.error();
+  std::string pci = parsed->pci;
+  if (!pci.empty() && !devargs.empty()) pci += ',' + devargs;
+  return DeviceNeeds{.driver = parsed->library, .pci = pci};
+}
+
+Result<std::unique_ptr<Port>> make_ethdev_port(PortId id, const EthdevOptions& options, rte_mempool* pool) {
+  const Result<Device> device = parse_device(options.device);
+  if (!device) return Error{"port " + options.name + ": " + device.error().what};
+  unsigned interface_index = 0;
+  std::vector<int> sockets_before;
+  if (!device->interface.empty()) {
+    const Result<unsigned> index = prepare_interface(device->interface, options.mtu);
+    if (!index) return Error{"port " + options.name + ": " + index.error().what, index.error().code};
+    interface_index = *index;
+    sockets_before = frame_sockets(interface_index);
+  }
+  if (Result<void> cleared = clear_stale_socket(options, device->listens_at); !cleared) return cleared.error();
+  const Result<uint16_t> dpdk_port = create_ethdev(*device, options);
+  if (!dpdk_port) return dpdk_port.error();
+  return start_port(id, options, *device, OwnedEthdev(*dpdk_port, !device->pci.empty()), pool, interface_index,
+                    sockets_before);
+}
+
+Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& options, uint16_t dpdk_port,
+                                                rte_mempool* pool) {
+  return start_port(id, options, Device{}, OwnedEthdev(dpdk_port, false), pool, 0, {});
+}
+
+Result<PacketPool> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu) {
+  constexpr unsigned kCache = 256;  // per lcore
+  const auto room = static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + frame_room(mtu));
+  forget_dpdk_log();
+  PacketPool pool(rte_pktmbuf_pool_create(name.c_str(), buffers, kCache, private_size, room, SOCKET_ID_ANY));
+  if (pool != nullptr) return pool;
+  const int error = rte_errno;
+  return Error{with_dpdk_reason("no memory for " + std::to_string(buffers) + " packet buffers of " +
+                                    std::to_string(room) + " bytes; raise gateway.memory",
+                                error),
+               error};
+}
+
+}  // namespace sluice
