@@ -21,6 +21,8 @@ struct PeerChange {  // matched by public key
   bool endpoint = false;       // changed or added in the file; `to->endpoint` may be none: keep what was learned
   bool allowed_ips = false;    // as a set; order does not count
   bool persistent_keepalive = false;
+
+  bool empty() const { return !(name || preshared_key || endpoint || allowed_ips || persistent_keepalive); }
 };
 
 struct TunnelChange {  // matched by name
@@ -28,14 +30,19 @@ struct TunnelChange {  // matched by name
   const Tunnel* to;
   bool private_key = false;
   bool listen_port = false;
-  bool fwmark = false;
   bool addresses = false;  // as a set
   bool mtu = false;
   bool mss_clamp = false;
   bool routes = false;
+  bool fwmark = false;
   std::vector<const Peer*> removed;  // in the old model
   std::vector<const Peer*> added;    // in the new model
   std::vector<PeerChange> changed;
+
+  bool empty() const {
+    return !(private_key || listen_port || addresses || mtu || mss_clamp || routes || fwmark) && removed.empty() &&
+           added.empty() && changed.empty();
+  }
 };
 
 struct Delta {
@@ -52,7 +59,7 @@ struct Delta {
 Delta diff(const Model& running, const Model& wanted);
 
 // The live part in words, one line per change, for the log and `sluice reload`: "tunnel wg0: peer berlin: endpoint
-// vpn.example:51820 -> 192.0.2.7:51820". Secrets are named, never shown.
+// "vpn.example:51820" -> "192.0.2.7:51820"". Secrets are named, never shown.
 std::vector<std::string> describe(const Delta& delta);
 
 }  // namespace sluice::config

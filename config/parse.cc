@@ -110,7 +110,7 @@ class TableReader {
       if (text == known.text) return known.value;
       allowed += (allowed.empty() ? "" : " or ") + in_quotes(known.text);
     }
-    error(key, (text ? in_quotes(*text) + " is not known" : "is " + type_of(*node)) + "; allowed: " + allowed);
+    error(key, (text ? excerpt(*text) + " is not known" : "is " + type_of(*node)) + "; allowed: " + allowed);
     return std::nullopt;
   }
 
@@ -183,7 +183,7 @@ class TableReader {
 
   // A key that is not one of ours may hold anything.
   std::string unknown_field(std::string_view key) const {
-    const std::string text = in_quotes(key);
+    const std::string text = excerpt(key);
     const bool plain = text.size() == key.size() + 2 && key.find_first_of(" .") == std::string_view::npos;
     return field(plain ? key : text);
   }
@@ -226,7 +226,7 @@ class TableReader {
     const auto value = node.value_exact<int64_t>();
     if (value && *value >= lowest && *value <= highest) return static_cast<Integer>(*value);
     std::string what = value ? std::to_string(*value) + " is out of range" : "is " + type_of(node);
-    if (const auto text = node.value_exact<std::string_view>()) what = in_quotes(*text) + " is a string";
+    if (const auto text = node.value_exact<std::string_view>()) what = excerpt(*text) + " is a string";
     report_.error(begin_of(node), field(key),
                   what + "; allowed: " + range_text(lowest, highest) + std::string(alternative));
     return std::nullopt;

@@ -23,7 +23,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-Error refuse(std::string_view text, std::string_view why) { return Error{in_quotes(text) + " " + std::string(why)}; }
+Error refuse(std::string_view text, std::string_view why) { return Error{excerpt(text) + " " + std::string(why)}; }
 
 // Levenshtein's distance, one row at a time.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -250,9 +250,8 @@ Result<PublicKey> parse_public_key(std::string_view text) {
 }
 
 std::string in_quotes(std::string_view text) {
-  static constexpr size_t kLongest = 80;
   std::string result = "\"";
-  for (const char c : text.substr(0, kLongest)) {
+  for (const char c : text) {
     char escape[8];
     if (c == '"' || c == '\\') {
       result += {'\\', c};
@@ -263,7 +262,12 @@ std::string in_quotes(std::string_view text) {
       result += escape;
     }
   }
-  return result + (text.size() > kLongest ? "...\"" : "\"");
+  return result + "\"";
+}
+
+std::string excerpt(std::string_view text) {
+  static constexpr size_t kLongest = 80;
+  return in_quotes(text.substr(0, kLongest)) + (text.size() > kLongest ? "..." : "");
 }
 
 std::string_view nearest(std::string_view text, std::span<const std::string_view> candidates) {

@@ -37,8 +37,11 @@ inline constexpr std::array<Word<Hugepages>, 2> kHugepagesWords{{{"auto", Hugepa
 inline constexpr std::array<Word<RouteInstall>, 2> kRoutesWords{
     {{"auto", RouteInstall::kAuto}, {"off", RouteInstall::kOff}}};
 
-// The text in double quotes with everything escaped that would break or forge a line; long text is cut.
+// The text in double quotes, as TOML: everything is escaped that would break or forge a line.
 std::string in_quotes(std::string_view text);
+
+// The same for messages: long text is cut.
+std::string excerpt(std::string_view text);
 
 // The candidate with the smallest edit distance, case ignored; empty if none is near enough to be meant.
 std::string_view nearest(std::string_view text, std::span<const std::string_view> candidates);
