@@ -20,7 +20,7 @@ class AllowedIps {
   std::vector<Prefix> list(uint32_t peer_slot) const;  // in order of insertion
   size_t size() const noexcept { return map_.size(); }
 
-  PrefixView view() const noexcept { return map_.view(); }  // value: peer slot
+  PrefixView view() noexcept { return map_.view(); }  // value: peer slot
   PrefixGarbage take_garbage() { return map_.take_garbage(); }
 
  private:
