@@ -85,12 +85,12 @@ Result<void> check_cores(const std::vector<unsigned>& workers, const std::vector
   }
   for (size_t i = 0; i < workers.size(); ++i) {
     const std::string core = std::to_string(workers[i]);
-    if (!contains(usable, workers[i])) {
-      return Error{"workers: no core " + core + " here that this process may use; it may use " + cpu_list(usable)};
-    }
     if (std::find(workers.begin(), workers.begin() + static_cast<ptrdiff_t>(i), workers[i]) !=
         workers.begin() + static_cast<ptrdiff_t>(i)) {
       return Error{"workers: core " + core + " is given twice; one worker per core"};
+    }
+    if (!contains(usable, workers[i])) {
+      return Error{"workers: no core " + core + " here that this process may use; it may use " + cpu_list(usable)};
     }
   }
   return {};

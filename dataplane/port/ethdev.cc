@@ -159,17 +159,24 @@ Error failed(const EthdevOptions& options, const std::string& what, int status) 
   return Error{"port " + options.name + ": " + with_dpdk_reason(options.device + " " + what, error), error};
 }
 
-rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu, bool interrupts) {
+// The largest IP packet that the device says it takes.
+uint16_t largest_mtu(const rte_eth_dev_info& info) {
+  const uint32_t by_frame =
+      info.max_rx_pktlen - std::min<uint32_t>(info.max_rx_pktlen, RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN);
+  return static_cast<uint16_t>(std::min<uint32_t>(info.max_mtu, by_frame));
+}
+
+rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = info.rx_offload_capa & kReceiveChecksums;
   conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
   // A neighbour may send what the link usually carries even if we are told to send less.
-  conf.rxmode.mtu = std::clamp<uint16_t>(mtu, 1500, std::max<uint16_t>(1500, info.max_mtu));
+  conf.rxmode.mtu = std::max<uint16_t>(mtu, RTE_ETHER_MTU);
   if (receive_queues > 1 && (info.flow_type_rss_offloads & kRssOfFlows) != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kRssOfFlows;
   }
-  conf.intr_conf.rxq = interrupts;
+  conf.intr_conf.rxq = 1;
   return conf;
 }
 
@@ -226,20 +233,23 @@ Mac mac_of(uint16_t port, const std::optional<Mac>& wanted) {
   return mac;
 }
 
-Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, rte_mempool* pool, bool patient) {
+Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const Device& device, rte_mempool* pool) {
   rte_eth_dev_info info{};
   if (int s = rte_eth_dev_info_get(port, &info)) return failed(options, "does not describe itself", s);
   if (info.max_rx_queues == 0 || info.max_tx_queues == 0) return failed(options, "has no queues", ENODEV);
-  if (options.mtu > info.max_mtu && options.mtu > 1500) {
+  // The kernel's interface has been given the MTU already; its drivers know of no other than 1500.
+  const uint16_t device_mtu = device.interface.empty() ? options.mtu : RTE_ETHER_MTU;
+  if (device_mtu > largest_mtu(info) && device_mtu > RTE_ETHER_MTU) {
     return Error{"port " + options.name + ": mtu " + std::to_string(options.mtu) + " is more than " + options.device +
-                 " takes (" + std::to_string(info.max_mtu) + ")"};
+                 " takes (" + std::to_string(largest_mtu(info)) + ")"};
   }
 
   Configured c;
   c.receive_queues = std::min(options.workers, info.max_rx_queues);
   c.transmit_queues = std::min(options.workers, info.max_tx_queues);
   c.interrupts = true;
-  rte_eth_conf conf = configuration_for(info, c.receive_queues, options.mtu, true);
+  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu);
+  const bool patient = !device.connects_to.empty();
   Attempt attempt = start_with_patience(port, conf, c, pool, patient);
   if (attempt.status != 0 && !patient) {
     c.interrupts = false;  // some devices cannot start with them
@@ -319,7 +329,7 @@ Result<uint16_t> create_ethdev(const Device& device, const EthdevOptions& option
 Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options, const Device& device,
                                          OwnedEthdev ethdev, rte_mempool* pool, unsigned interface_index,
                                          const std::vector<int>& sockets_before) {
-  Result<Configured> configured = bring_up(ethdev.id(), options, pool, !device.connects_to.empty());
+  Result<Configured> configured = bring_up(ethdev.id(), options, device, pool);
   if (!configured) return configured.error();
   const bool is_tap = device.driver == "net_tap" || device.driver == "net_tun";
   configured->interrupts = configured->interrupts && interrupts_work(ethdev.id(), is_tap);
