@@ -8,6 +8,7 @@ Every test has a time limit: `time_limit` of its method or its class, in seconds
 import argparse
 import fnmatch
 import os
+import re
 import signal
 import sys
 import time
@@ -58,6 +59,8 @@ class Result(unittest.TestResult):
 
     def report(self, test, error):
         print("".join(traceback.format_exception(*error)).rstrip())
+        if hasattr(test, "diagnosis"):
+            print("the gateway says:\n%s" % test.diagnosis())
         self.finish("  FAILED  ", test)
 
     def addFailure(self, test, error):
@@ -76,8 +79,11 @@ class Result(unittest.TestResult):
 
 
 def name_of(test):
-    parts = test.id().split(".")
-    return "%s.%s" % (parts[-2], parts[-1]) if len(parts) > 1 else parts[0]
+    if isinstance(test, unittest.case._SubTest):
+        return "%s/%s" % (name_of(test.test_case), re.sub(r"[^\w.:=-]+", "_", test._subDescription()).strip("_"))
+    if hasattr(test, "_testMethodName"):
+        return "%s.%s" % (type(test).__name__, test._testMethodName)
+    return re.sub(r"\W+", ".", test.id()).strip(".")  # a class's set-up
 
 
 def on_alarm(_signal, _frame):

@@ -188,8 +188,11 @@ class MalformedData(PeeringCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.file = load("malformed_data.json")
-        # The inner packets go to these addresses.
+        # The inner packets go to these addresses and this port, where somebody listens: no ICMP comes back.
         cls.gateway_machine.add_addresses("wg0", "10.0.0.1/24", "fd00::1/64")
+        listener = cls.gateway_machine.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        listener.bind(("::", 2000))
+        cls.addClassCleanup(listener.close)
         cls.wait_for_quiet()
 
     def recipe(self, vector, session):
