@@ -44,9 +44,9 @@ class PuntQueue {
   PuntQueue(const PuntQueue&) = delete;
   PuntQueue& operator=(const PuntQueue&) = delete;
 
-  // An IP packet (mtod at its IP header, meta.l2_size bytes of link-layer header in front) or, with l2_size 0 and an
-  // in_port, a frame. Each port and each tunnel has a budget of its own: a flood on one does not silence another.
-  // Drops: punt_rate_limited (kResolve: neighbour_unresolved), punt_ring_full.
+  // `packet`: rte_pktmbuf_mtod at its IP header, or right behind the link-layer header of a frame that is not IP, with
+  // meta.l2_size bytes of link-layer header in front. Each port and each tunnel has a budget of its own: a flood on one
+  // does not silence another. Drops: punt_rate_limited (kResolve: neighbour_unresolved), punt_ring_full.
   void punt(rte_mbuf* packet, PuntReason reason, MonoTime now) noexcept;
   // The packet is dropped, and counted so, for `drop`; control gets its buffer to make the ICMP error from, as long as
   // the budget for those lasts and the ring has room (neither counts a second drop).

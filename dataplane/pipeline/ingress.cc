@@ -1,0 +1,201 @@
+// Frames from a port, in this order:
+//   parse_frames         one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is
+//                        Linux's
+//   look_up_destination  (forward.cc)
+//   take_messages        UDP datagrams to an own address and a listen port become WireGuard messages
+// The messages go on in inbound.cc, everything else in forward.cc.
+#include <rte_mbuf.h>
+#include <rte_prefetch.h>
+
+#include "dataplane/pipeline/line.h"
+#include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/stages.h"
+#include "dataplane/wire/ip.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kPrefetchAhead = 4;
+constexpr uint8_t kProtocolIpv6Fragment = 44;  // RFC 8200, section 4.5
+
+enum class Verdict : uint8_t { kGood, kBad, kUnknown };
+
+Verdict ip_verdict(const rte_mbuf* m) noexcept {
+  const uint64_t flags = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
+  if (flags == RTE_MBUF_F_RX_IP_CKSUM_GOOD) return Verdict::kGood;
+  return flags == RTE_MBUF_F_RX_IP_CKSUM_BAD ? Verdict::kBad : Verdict::kUnknown;
+}
+
+Verdict l4_verdict(const rte_mbuf* m) noexcept {
+  const uint64_t flags = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+  if (flags == RTE_MBUF_F_RX_L4_CKSUM_GOOD) return Verdict::kGood;
+  return flags == RTE_MBUF_F_RX_L4_CKSUM_BAD ? Verdict::kBad : Verdict::kUnknown;
+}
+
+bool discard(WorkerContext& context, rte_mbuf* m, Drop reason) noexcept {
+  context.drop(m, reason);
+  return false;
+}
+
+// Link-layer padding is no part of the packet.
+void cut_to(rte_mbuf* m, size_t size) noexcept {
+  rte_pktmbuf_trim(m, static_cast<uint16_t>(rte_pktmbuf_data_len(m) - size));
+}
+
+bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
+  const ConstBytes packet = bytes_of(m);
+  if (packet.size() < sizeof(Ipv4Header)) return discard(context, m, Drop::frame_malformed);
+  const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
+  const size_t header_size = ip->header_size(), total = ip->total_length.host();
+  if (version_of(packet) != Family::kIpv4 || header_size < sizeof *ip || header_size > packet.size() ||
+      total < header_size)
+    return discard(context, m, Drop::frame_malformed);
+  const Verdict verdict = ip_verdict(m);
+  if (verdict == Verdict::kBad ||
+      (verdict == Verdict::kUnknown && checksum_fold(checksum_add(packet.first(header_size))) != 0))
+    return discard(context, m, Drop::ip_checksum);
+  if (total > packet.size()) return discard(context, m, Drop::frame_truncated);
+  cut_to(m, total);
+  return true;
+}
+
+bool parse_ipv6(WorkerContext& context, rte_mbuf* m) noexcept {
+  const ConstBytes packet = bytes_of(m);
+  if (packet.size() < sizeof(Ipv6Header) || version_of(packet) != Family::kIpv6)
+    return discard(context, m, Drop::frame_malformed);
+  const size_t total = sizeof(Ipv6Header) + reinterpret_cast<const Ipv6Header*>(packet.data())->payload_length.host();
+  if (total > packet.size()) return discard(context, m, Drop::frame_truncated);
+  cut_to(m, total);
+  return true;
+}
+
+// True: a sound IP packet for us to route, rte_pktmbuf_mtod at its IP header.
+bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noexcept {
+  PacketMeta& about = meta(m);
+  about.in_port = port.id;
+  about.tunnel = kNoTunnel;
+  about.worker = context.id;
+  about.outer_size = 0;
+  about.l2_size = sizeof(EthernetHeader);
+  if (m->nb_segs != 1 && rte_pktmbuf_linearize(m) != 0) return discard(context, m, Drop::frame_too_long);
+  if (rte_pktmbuf_data_len(m) < sizeof(EthernetHeader)) return discard(context, m, Drop::frame_malformed);
+  const auto* ethernet = rte_pktmbuf_mtod(m, const EthernetHeader*);
+  const bool multicast = (ethernet->destination[0] & 1) != 0;
+  if (!multicast && ethernet->destination != port.mac.bytes) return discard(context, m, Drop::not_for_us);
+  const uint16_t type = ethernet->ether_type.host();
+  rte_pktmbuf_adj(m, sizeof(EthernetHeader));
+  if (multicast || (type != kEtherTypeIpv4 && type != kEtherTypeIpv6)) {
+    context.punts->punt(m, PuntReason::kLocal, context.now);
+    return false;
+  }
+  return type == kEtherTypeIpv4 ? parse_ipv4(context, m) : parse_ipv6(context, m);
+}
+
+void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) noexcept {
+  for (unsigned i = 0; i < frames.count && i < kPrefetchAhead; ++i)
+    rte_prefetch0(rte_pktmbuf_mtod(frames.packets[i], void*));
+  unsigned next = kPrefetchAhead;
+  keep_if(frames, [&](rte_mbuf* m) {
+    if (next < frames.count) {
+      rte_prefetch0(rte_pktmbuf_mtod(frames.packets[next], void*));
+      rte_prefetch0(rte_mbuf_to_priv(frames.packets[next++]));
+    }
+    return parse_frame(context, port, m);
+  });
+}
+
+// Where UDP starts in a packet to one of our addresses.
+struct Transport {
+  size_t offset = 0;  // 0: not UDP, or not to be had without looking further than Linux does for us
+  bool fragment = false;
+};
+
+Transport udp_of(ConstBytes packet) noexcept {
+  if (version_of(packet) == Family::kIpv4) {
+    const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
+    const bool first = (ip->flags_fragment.host() & 0x1fff) == 0;
+    const bool unicast = ip->destination[0] < 224;
+    if (ip->protocol != kProtocolUdp || !first || !unicast) return {};
+    return {ip->header_size(), ip->is_fragment()};
+  }
+  const auto* ip = reinterpret_cast<const Ipv6Header*>(packet.data());
+  if (ip->destination[0] == 0xff) return {};
+  if (ip->next_header == kProtocolUdp) return {sizeof *ip, false};
+  constexpr size_t kFragmentHeader = 8;
+  if (ip->next_header != kProtocolIpv6Fragment || packet.size() < sizeof *ip + kFragmentHeader) return {};
+  const auto* fragment = reinterpret_cast<const uint8_t*>(packet.data()) + sizeof *ip;
+  const bool first = fragment[2] == 0 && (fragment[3] & 0xf8) == 0;
+  if (fragment[0] != kProtocolUdp || !first) return {};
+  return {sizeof *ip + kFragmentHeader, true};
+}
+
+// RFC 768, RFC 8200 section 8.1; `l4` ends where the UDP length says.
+bool udp_checksum_holds(rte_mbuf* m, ConstBytes packet, ConstBytes l4) noexcept {
+  const bool ipv4 = version_of(packet) == Family::kIpv4;
+  if (reinterpret_cast<const UdpHeader*>(l4.data())->checksum.host() == 0) return ipv4;
+  const Verdict verdict = l4_verdict(m);
+  if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
+  if (ipv4) {
+    const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
+    return transport_checksum(IpAddress::ipv4(&ip->source), IpAddress::ipv4(&ip->destination), kProtocolUdp, l4) == 0;
+  }
+  const auto* ip = reinterpret_cast<const Ipv6Header*>(packet.data());
+  return transport_checksum(IpAddress::ipv6(&ip->source), IpAddress::ipv6(&ip->destination), kProtocolUdp, l4) == 0;
+}
+
+// Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
+// is taken or dropped.
+bool is_not_message(WorkerContext& context, rte_mbuf* m, Burst& messages) noexcept {
+  const ConstBytes packet = bytes_of(m);
+  const Transport transport = udp_of(packet);
+  if (transport.offset == 0) return true;
+  const ConstBytes l4 = packet.subspan(transport.offset);
+  if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
+  const auto* udp = reinterpret_cast<const UdpHeader*>(l4.data());
+  if (!context.published->is_listen_port(udp->destination_port.host())) return true;
+  if (transport.fragment) return discard(context, m, Drop::outer_fragment);
+  const size_t length = udp->length.host();
+  if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
+  if (!udp_checksum_holds(m, packet, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+
+  PacketMeta& about = meta(m);
+  about.outer_ecn = ecn_of(packet);
+  about.outer_size = static_cast<uint8_t>(transport.offset + sizeof *udp);
+  cut_to(m, transport.offset + length);
+  rte_pktmbuf_adj(m, about.outer_size);
+  messages.push(m);
+  return false;
+}
+
+void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noexcept {
+  keep_if(packets, [&](rte_mbuf* m) {
+    return meta(m).next_hop->action != NextHop::Action::kLocal || is_not_message(context, m, messages);
+  });
+  drop_martians(context, messages);
+}
+
+}  // namespace
+
+void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
+  if (in.value >= context.published->ports.size()) {
+    for (rte_mbuf* m : frames.all()) context.drop(m, Drop::port_gone);
+    return;
+  }
+  StageClock clock(*context.stats);
+  const unsigned received = frames.count;
+  parse_frames(context, context.published->ports[in.value], frames);
+  clock.finished(Stage::parse_frames, received);
+
+  Burst messages;
+  look_up_destination(context, frames);
+  const unsigned routed = frames.count;
+  take_messages(context, frames, messages);
+  clock.finished(Stage::look_up_destination, routed);
+
+  if (!messages.empty()) receive_messages(context, messages, clock);
+  if (!frames.empty()) forward_packets(context, frames, Origin::kNetwork, clock);
+  context.punts->flush();
+  clock.finished(Stage::punt, 0);
+}
+
+}  // namespace sluice

@@ -1,0 +1,67 @@
+// How the files of the line (stages.h) hand over to each other, and what several of them need. Not for callers outside
+// the pipeline.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "dataplane/lookup/prefix_map.h"
+#include "dataplane/pipeline/context.h"
+
+namespace sluice {
+
+// --- The pieces of the line, in the order a packet travels ---
+
+// WireGuard messages, rte_pktmbuf_mtod at the message: inbound.cc.
+void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept;
+
+// IP packets that have just arrived, from a port or out of a tunnel: destinations are looked up (meta.next_hop), then
+// the packets are for us or forwarded. forward.cc.
+void look_up_destination(WorkerContext& context, Burst& packets) noexcept;
+enum class Origin : uint8_t {
+  kNetwork,  // a router's work: check the source, decrement the TTL
+  kOurs,     // the gateway's own: neither
+};
+void forward_packets(WorkerContext& context, Burst& packets, Origin origin, StageClock& clock) noexcept;
+
+// IP packets that leave by the tunnel meta.tunnel: outbound.cc.
+void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
+
+// --- Shared by the pieces ---
+
+// Keeps the packets for which `keep` answers true, in order; the others it has disposed of.
+template <class Keep>
+void keep_if(Burst& burst, Keep keep) noexcept {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < burst.count; ++i) {
+    if (keep(burst.packets[i])) burst.packets[kept++] = burst.packets[i];
+  }
+  burst.count = kept;
+}
+
+// Calls `handle` for each longest stretch of consecutive packets for which `key` gives the same.
+template <class Key, class Handle>
+void for_each_run(std::span<rte_mbuf*> packets, Key key, Handle handle) noexcept {
+  for (size_t begin = 0; begin < packets.size();) {
+    const auto first = key(packets[begin]);
+    size_t end = begin + 1;
+    while (end < packets.size() && key(packets[end]) == first) ++end;
+    handle(packets.subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
+// The IP header of an IP packet (outer_size 0) or the outer one of a WireGuard message.
+inline std::byte* ip_header_of(rte_mbuf* m) noexcept { return rte_pktmbuf_mtod(m, std::byte*) - meta(m).outer_size; }
+
+// What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
+enum class Side : uint8_t { kSource, kDestination };
+void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept;
+
+// Drops `martian_source`: sources that cannot be a host on the wire (RFC 1812, section 5.3.7; RFC 4291), among them our
+// own addresses. Nothing may ever be answered to them.
+void drop_martians(WorkerContext& context, Burst& packets) noexcept;
+
+const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept;  // nullptr: none, or down
+
+}  // namespace sluice

@@ -1,0 +1,423 @@
+// IP packets to WireGuard messages, in the order of protocol.md section 7b:
+//   route_to_peer    allowed IPs: destination -> peer
+//   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first
+//   reserve_nonces   counters: one add per run of packets under one keypair
+//   frame_payload    padding, message header, outer headers
+//   seal_burst       encrypt, one engine call
+//   finish_outer     lengths, checksums, ECN; stamps and counters of the peer; out of the port
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+#include <cstring>
+
+#include "dataplane/pipeline/fragment.h"
+#include "dataplane/pipeline/line.h"
+#include "dataplane/pipeline/peer_activity.h"
+#include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/staged.h"
+#include "dataplane/pipeline/stages.h"
+#include "dataplane/pipeline/transmit.h"
+#include "dataplane/wire/ip.h"
+#include "dataplane/wire/limits.h"
+#include "dataplane/wire/messages.h"
+
+namespace sluice {
+namespace {
+
+Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).to_peer; }
+Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
+
+// --- route_to_peer ---
+
+void keep_for_tunnels_that_are_up(WorkerContext& context, Burst& packets) noexcept {
+  keep_if(packets, [&](rte_mbuf* m) {
+    if (tunnel_that_is_up(*context.published, meta(m).tunnel) != nullptr) return true;
+    context.drop(m, Drop::tunnel_down);
+    return false;
+  });
+}
+
+bool find_peer(WorkerContext& context, rte_mbuf* m, uint32_t slot) noexcept {
+  Peer* peer = slot != PrefixView::kNone ? context.peers->at(slot) : nullptr;
+  if (peer == nullptr) {
+    context.punts->reject(m, PuntReason::kNoPeer, Drop::no_peer, context.now);
+    return false;
+  }
+  meta(m).to_peer = peer;
+  meta(m).peer = peer->id;
+  return true;
+}
+
+void route_to_peer(WorkerContext& context, Burst& packets) noexcept {
+  uint32_t slots[kMaxBurst];
+  std::span<uint32_t> rest(slots);
+  for_each_run(
+      packets.all(), [](rte_mbuf* m) { return meta(m).tunnel; },
+      [&](std::span<rte_mbuf*> run) {
+        const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
+        look_up(tunnel.allowed_ips, run, Side::kDestination, rest);
+        rest = rest.subspan(run.size());
+      });
+  unsigned i = 0;
+  keep_if(packets, [&](rte_mbuf* m) { return find_peer(context, m, slots[i++]); });
+}
+
+// --- reserve_nonces ... finish_outer: packets whose keypair and way out are known ---
+
+void reserve_nonces(WorkerContext& context, Burst& packets) noexcept {
+  for_each_run(packets.all(), keypair_of, [](std::span<rte_mbuf*> run) {
+    // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
+    uint64_t next = keypair_of(run[0])->send_counter.fetch_add(run.size(), std::memory_order_relaxed);
+    for (rte_mbuf* m : run) meta(m).counter = next++;
+  });
+  // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
+  // overflow of the counter, more than all workers can take before they see the limit.)
+  keep_if(packets, [&](rte_mbuf* m) {
+    if (meta(m).counter < kRejectAfterMessages) return true;
+    post_once(context, *meta(m).to_peer, EventKind::kNeedHandshake);
+    context.staged->add(meta(m).peer, m);
+    return false;
+  });
+}
+
+// A packet with too little room around it moves to a buffer of its own. nullptr: dropped.
+rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t tail) noexcept {
+  if (rte_pktmbuf_headroom(m) >= head && rte_pktmbuf_tailroom(m) >= tail) return m;
+  const uint16_t size = rte_pktmbuf_data_len(m);
+  rte_mbuf* copy = rte_pktmbuf_alloc(context.pool);
+  const bool fits = copy != nullptr && size_t{copy->buf_len} >= size_t{head} + size + tail;
+  if (fits) {
+    copy->data_off = head;
+    std::memcpy(rte_pktmbuf_append(copy, size), rte_pktmbuf_mtod(m, void*), size);
+    meta(copy) = meta(m);
+    rte_pktmbuf_free(m);
+    return copy;
+  }
+  context.drop(m, copy == nullptr ? Drop::no_buffer : Drop::no_headroom);
+  rte_pktmbuf_free(copy);
+  return nullptr;
+}
+
+// From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher, the lengths and the checksums.
+rte_mbuf* frame(WorkerContext& context, rte_mbuf* m) noexcept {
+  const OuterRoute& outer = *meta(m).outer;
+  const size_t size = rte_pktmbuf_data_len(m);
+  const TunnelView* tunnel = tunnel_that_is_up(*context.published, meta(m).to_peer->tunnel);
+  const size_t padded = padded_size(size, tunnel != nullptr ? tunnel->mtu : 0);
+  const auto head = static_cast<uint16_t>(outer.header_size + sizeof(DataHeader));
+  const auto tail = static_cast<uint16_t>(padded - size + kTagSize);
+  m = with_room(context, m, head, tail);
+  if (m == nullptr) return nullptr;
+  meta(m).outer_ecn = size != 0 ? ecn_encapsulate(ecn_of(bytes_of(m))) : kEcnNotEct;
+  std::memset(rte_pktmbuf_append(m, tail), 0, padded - size);
+  auto* at = reinterpret_cast<std::byte*>(rte_pktmbuf_prepend(m, head));
+  std::memcpy(at, outer.header.data(), outer.header_size);
+  auto& header = *reinterpret_cast<DataHeader*>(at + outer.header_size);
+  header.type = static_cast<uint32_t>(MessageType::kData);
+  header.receiver_index = meta(m).keypair->remote_index;
+  header.counter = meta(m).counter;
+  return m;
+}
+
+void frame_payload(WorkerContext& context, Burst& packets) noexcept {
+  unsigned framed = 0;
+  for (rte_mbuf* m : packets.all()) {
+    m = frame(context, m);
+    if (m != nullptr) packets.packets[framed++] = m;
+  }
+  packets.count = framed;
+}
+
+Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).outer->header_size); }
+
+void seal_burst(WorkerContext& context, Burst& frames) noexcept {
+  SealJob jobs[kMaxBurst];
+  for (unsigned i = 0; i < frames.count; ++i) {
+    rte_mbuf* m = frames.packets[i];
+    const Bytes message = message_in(m);
+    const Bytes text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
+    jobs[i] = {&meta(m).keypair->send_key, meta(m).counter, text, text.data() + text.size()};
+  }
+  context.engine->seal({jobs, frames.count});
+}
+
+// --- finish_outer ---
+
+// 16 bits as they lie in memory, which is how checksum_add sums them.
+uint32_t word(be16 value) noexcept {
+  uint16_t raw;
+  std::memcpy(&raw, &value, sizeof raw);
+  return raw;
+}
+
+uint32_t add_words(uint32_t sum, uint32_t words) noexcept {
+  const uint64_t wide = uint64_t{sum} + words;
+  return static_cast<uint32_t>(wide) + static_cast<uint32_t>(wide >> 32);
+}
+
+size_t fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer, uint8_t tos, size_t size) noexcept {
+  auto& ip = *reinterpret_cast<Ipv4Header*>(at);
+  ip.tos = tos;
+  ip.total_length = static_cast<uint16_t>(size);
+  ip.id = context.outer_id;
+  context.outer_id = static_cast<uint16_t>(context.outer_id + context.worker_count);
+  ip.checksum = checksum_fold(add_words(outer.ipv4_sum, word(be16(tos)) + word(ip.total_length) + word(ip.id)));
+  return sizeof ip;
+}
+
+size_t fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
+  auto& ip = *reinterpret_cast<Ipv6Header*>(at);
+  ip.version_class_flow = ip.version_class_flow.host() | uint32_t{traffic_class} << 20;
+  ip.payload_length = static_cast<uint16_t>(size - sizeof ip);
+  return sizeof ip;
+}
+
+// The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
+uint16_t udp_checksum(const OuterRoute& outer, be16 length, ConstBytes message) noexcept {
+  const uint16_t sum = checksum_fold(checksum_add(message, add_words(outer.udp_sum, 2 * word(length))));
+  return sum != 0 ? sum : 0xffff;
+}
+
+// The port fills in the checksum; the field starts as the pseudo header's sum.
+void offload_udp_checksum(rte_mbuf* m, std::byte* ip, UdpHeader& udp, const OuterRoute& outer) noexcept {
+  const bool ipv4 = version_of({ip, 1}) == Family::kIpv4;
+  m->l2_len = outer.l3_offset & 0x7f;
+  m->l3_len = ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
+  m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM | (ipv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+  const uint16_t pseudo = ipv4 ? rte_ipv4_phdr_cksum(reinterpret_cast<const rte_ipv4_hdr*>(ip), m->ol_flags)
+                               : rte_ipv6_phdr_cksum(reinterpret_cast<const rte_ipv6_hdr*>(ip), m->ol_flags);
+  udp.checksum = rte_be_to_cpu_16(pseudo);
+}
+
+bool fits(rte_mbuf* frame) noexcept {
+  const OuterRoute& outer = *meta(frame).outer;
+  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
+}
+
+void finish_headers(WorkerContext& context, rte_mbuf* m) noexcept {
+  const OuterRoute& outer = *meta(m).outer;
+  auto* at = rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset);
+  const size_t size = size_t{rte_pktmbuf_data_len(m)} - outer.l3_offset;
+  const size_t l3_size = version_of({at, 1}) == Family::kIpv4 ? fill_ipv4(context, at, outer, meta(m).outer_ecn, size)
+                                                              : fill_ipv6(at, meta(m).outer_ecn, size);
+  auto& udp = *reinterpret_cast<UdpHeader*>(at + l3_size);
+  udp.length = static_cast<uint16_t>(size - l3_size);
+  if (context.transmit->offloads(outer.port).udp_checksum && fits(m)) {
+    offload_udp_checksum(m, at, udp, outer);
+  } else {
+    udp.checksum = udp_checksum(outer, udp.length, message_in(m));
+  }
+}
+
+// The outer path is too narrow: DF is clear, and we are the source, so we may split.
+void transmit_in_fragments(WorkerContext& context, rte_mbuf* m) noexcept {
+  const OuterRoute& outer = *meta(m).outer;
+  const uint8_t l2_size = outer.l3_offset;
+  rte_pktmbuf_adj(m, l2_size);
+  const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
+  const auto id = static_cast<uint32_t>(rte_rdtsc());
+  Fragments fragments =
+      ipv4 ? fragment_ipv4(m, outer.mtu, context.pool) : fragment_ipv6(m, outer.mtu, id, context.pool);
+  if (fragments.count == 0) return context.drop(m, Drop::no_buffer);
+  for (rte_mbuf* fragment : fragments.all()) {
+    std::memcpy(rte_pktmbuf_prepend(fragment, l2_size), outer.header.data(), l2_size);
+    context.transmit->push(outer.port, fragment);
+  }
+  rte_pktmbuf_free(m);
+}
+
+void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
+  const bool old = keypair.initiator && context.now - keypair.birth >= kRekeyAfterTime;
+  if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
+}
+
+// Consecutive messages under one keypair.
+void note_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+  Peer& peer = *peer_of(run[0]);
+  Traffic sent;
+  uint64_t bytes = 0;
+  for (rte_mbuf* m : run) {
+    const size_t size = message_in(m).size();
+    ++sent.messages;
+    if (size != kDataOverhead) ++sent.data;
+    bytes += size;
+  }
+  peer.tx_packets.fetch_add(sent.messages, std::memory_order_relaxed);
+  peer.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  note_sent(context, peer, sent);
+  ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).counter);
+}
+
+void finish_outer(WorkerContext& context, Burst& frames) noexcept {
+  for (rte_mbuf* m : frames.all()) finish_headers(context, m);
+  for_each_run(frames.all(), keypair_of, [&](std::span<rte_mbuf*> run) { note_run(context, run); });
+  for (rte_mbuf* m : frames.all()) {
+    if (fits(m)) {
+      context.transmit->push(meta(m).outer->port, m);
+    } else {
+      transmit_in_fragments(context, m);
+    }
+  }
+}
+
+void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
+  if (packets.empty()) return;
+  const auto timed = [&](Stage stage, auto run_stage) {
+    const unsigned n = packets.count;
+    run_stage(context, packets);
+    clock.finished(stage, n);
+  };
+  timed(Stage::reserve_nonces, reserve_nonces);
+  timed(Stage::frame_payload, frame_payload);
+  timed(Stage::seal_burst, seal_burst);
+  timed(Stage::finish_outer, finish_outer);
+  packets.count = 0;
+}
+
+// --- choose_keypair ---
+
+// How packets for a peer leave at this moment. Chosen once per run of packets, so that all of them share it.
+struct Way {
+  Drop obstacle = Drop::count_;       // count_: none
+  const OuterRoute* outer = nullptr;  // nullptr, or not ready: wait
+  Keypair* keypair = nullptr;         // nullptr: none to send under, wait
+  bool open() const noexcept { return keypair != nullptr && outer->state == OuterRoute::State::kReady; }
+};
+
+Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept {
+  Keypair* keypair = peer.current.load(std::memory_order_acquire);
+  if (keypair == nullptr || !keypair->can_send.load(std::memory_order_relaxed)) return nullptr;
+  if (context.now - keypair->birth >= kRejectAfterTime) return nullptr;
+  return keypair->send_counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? keypair : nullptr;
+}
+
+Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
+  Way way;
+  way.outer = peer.outer.load(std::memory_order_acquire);
+  if (tunnel_that_is_up(*context.published, peer.tunnel) == nullptr) {
+    way.obstacle = Drop::tunnel_down;
+  } else if (way.outer == nullptr) {
+    way.obstacle = Drop::no_endpoint;
+  } else if (way.outer->state == OuterRoute::State::kNoRoute) {
+    way.obstacle = Drop::no_outer_route;
+  } else {
+    way.keypair = usable_keypair(context, peer);
+    if (way.keypair == nullptr) post_once(context, peer, EventKind::kNeedHandshake);
+  }
+  return way;
+}
+
+// Collects packets that are ready to be sealed; a full burst is sealed at once.
+class Departure {
+ public:
+  Departure(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
+  void add(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
+    meta(m).to_peer = &peer;
+    meta(m).keypair = way.keypair;
+    meta(m).outer = way.outer;
+    ready_.push(m);
+    if (ready_.full()) finish();
+  }
+  void add_staged(Peer& peer, const Way& way) noexcept {
+    if (!context_.staged->holds(peer.id)) return;
+    std::array<rte_mbuf*, kMaxStagedPackets> staged;
+    const unsigned n = context_.staged->take(peer.id, staged);
+    for (unsigned i = 0; i < n; ++i) add(staged[i], peer, way);
+  }
+  void finish() noexcept {
+    clock_.finished(Stage::choose_keypair, ready_.count);
+    seal_and_transmit(context_, ready_, clock_);
+  }
+
+ private:
+  WorkerContext& context_;
+  StageClock& clock_;
+  Burst ready_;
+};
+
+void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) noexcept {
+  for (rte_mbuf* m : run) {
+    if (obstacle == Drop::no_endpoint) {
+      context.punts->reject(m, PuntReason::kNoEndpoint, obstacle, context.now);
+    } else {
+      context.drop(m, obstacle);
+    }
+  }
+}
+
+void send_run(WorkerContext& context, std::span<rte_mbuf*> run, Departure& departure) noexcept {
+  Peer& peer = *peer_of(run[0]);
+  const Way way = choose_keypair(context, peer);
+  if (way.obstacle != Drop::count_) return turn_away(context, run, way.obstacle);
+  if (!way.open()) {
+    for (rte_mbuf* m : run) context.staged->add(peer.id, m);
+    return;
+  }
+  departure.add_staged(peer, way);
+  for (rte_mbuf* m : run) departure.add(m, peer, way);
+}
+
+rte_mbuf* make_keepalive(WorkerContext& context, const Peer& peer) noexcept {
+  rte_mbuf* m = rte_pktmbuf_alloc(context.pool);
+  if (m == nullptr) {
+    context.drops->add(Drop::no_buffer);
+    return nullptr;
+  }
+  meta(m) = {.in_port = kNoPort, .tunnel = peer.tunnel, .worker = context.id, .peer = peer.id};
+  return m;
+}
+
+}  // namespace
+
+void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
+  const unsigned arrived = packets.count;
+  keep_for_tunnels_that_are_up(context, packets);
+  route_to_peer(context, packets);
+  clock.finished(Stage::route_to_peer, arrived);
+  Departure departure(context, clock);
+  for_each_run(packets.all(), peer_of, [&](std::span<rte_mbuf*> run) { send_run(context, run, departure); });
+  departure.finish();
+}
+
+void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
+  StageClock clock(*context.stats);
+  keep_if(packets, [&](rte_mbuf* m) {
+    meta(m).outer_size = 0;
+    if (inner_length(bytes_of(m))) return true;
+    context.drop(m, Drop::inner_unroutable);
+    return false;
+  });
+  encapsulate(context, packets, clock);
+  context.punts->flush();
+}
+
+void flush_staged(WorkerContext& context, PeerId id) noexcept {
+  Peer* peer = context.peers->find(id);
+  if (peer == nullptr) return context.staged->discard(id);
+  if (!context.staged->holds(id)) return;
+  StageClock clock(*context.stats);
+  const Way way = choose_keypair(context, *peer);
+  if (way.obstacle != Drop::count_ || !way.open()) return;  // they wait on
+  Departure departure(context, clock);
+  departure.add_staged(*peer, way);
+  departure.finish();
+}
+
+void discard_staged(WorkerContext& context, PeerId peer) noexcept { context.staged->discard(peer); }
+
+void send_keepalive(WorkerContext& context, PeerId id) noexcept {
+  Peer* peer = context.peers->find(id);
+  if (peer == nullptr) return;
+  if (context.staged->holds(id)) return flush_staged(context, id);
+  StageClock clock(*context.stats);
+  const Way way = choose_keypair(context, *peer);
+  if (way.obstacle != Drop::count_ || !way.open()) return;
+  rte_mbuf* m = make_keepalive(context, *peer);
+  if (m == nullptr) return;
+  Departure departure(context, clock);
+  departure.add(m, *peer, way);
+  departure.finish();
+}
+
+}  // namespace sluice

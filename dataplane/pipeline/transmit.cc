@@ -1,0 +1,63 @@
+#include "dataplane/pipeline/transmit.h"
+
+#include <rte_mbuf.h>
+
+#include <utility>
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kAttempts =
+    4;  // a full hardware queue drains a few descriptors meanwhile; more would stall receiving
+
+// What the mbuf says of the packet it was received as means nothing on the way out.
+constexpr uint64_t kKeptFlags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_TX_OFFLOAD_MASK;
+
+}  // namespace
+
+TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops)
+    : queue_index_(worker.value), drops_(drops), queues_(ports.size()) {
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (ports[i] == nullptr || queue_index_ >= ports[i]->transmit_queues()) continue;
+    queues_[i].port = ports[i];
+    queues_[i].offloads = ports[i]->offloads();
+  }
+}
+
+TransmitQueues::~TransmitQueues() {
+  for (Queue& queue : queues_) rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
+}
+
+void TransmitQueues::push(PortId port, rte_mbuf* frame) noexcept {
+  if (port.value >= queues_.size() || queues_[port.value].port == nullptr) {
+    drops_.add(Drop::port_gone);
+    rte_pktmbuf_free(frame);
+    return;
+  }
+  Queue& queue = queues_[port.value];
+  frame->ol_flags &= kKeptFlags;
+  queue.frames[queue.count++] = frame;
+  if (queue.count == kCapacity) transmitted_ += flush(queue);
+}
+
+unsigned TransmitQueues::flush() noexcept {
+  for (Queue& queue : queues_) {
+    if (queue.count != 0) transmitted_ += flush(queue);
+  }
+  return std::exchange(transmitted_, 0);
+}
+
+unsigned TransmitQueues::flush(Queue& queue) noexcept {
+  unsigned sent = 0;
+  for (unsigned attempt = 0; attempt < kAttempts && sent < queue.count; ++attempt)
+    sent += queue.port->transmit(queue_index_, queue.frames.data() + sent, static_cast<uint16_t>(queue.count - sent));
+  const unsigned unsent = queue.count - sent;
+  if (unsent != 0) {
+    drops_.add(Drop::transmit_full, unsent);
+    rte_pktmbuf_free_bulk(queue.frames.data() + sent, unsent);
+  }
+  queue.count = 0;
+  return sent;
+}
+
+}  // namespace sluice
