@@ -1,5 +1,6 @@
 // The burst AEAD interface of the packet path: ChaCha20-Poly1305 (RFC 8439) with the protocol's nonce (4 zero bytes,
-// 64-bit little-endian counter) and no additional data. Engines process a whole burst in one call, in place.
+// 64-bit little-endian counter) and no additional data. Engines process a whole burst in one call, in place. Engines
+// are made by crypto/select.h.
 #pragma once
 
 #include <cstddef>
@@ -7,12 +8,14 @@
 #include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "dataplane/base/secret.h"
 
 namespace sluice {
 
+// Text may be empty (a keepalive), of any length and at any alignment; no byte outside of text and tag is read or
+// written. Jobs of one burst must not overlap. The engine reads keys, texts and tags during the call only and keeps
+// nothing of them.
 struct SealJob {
   const Secret<32>* key;
   uint64_t nonce;
@@ -33,6 +36,9 @@ struct OpenJob {
 class AeadEngine {
  public:
   static constexpr size_t kMaxBurst = 256;  // jobs per call
+  AeadEngine() = default;
+  AeadEngine(const AeadEngine&) = delete;
+  AeadEngine& operator=(const AeadEngine&) = delete;
   virtual ~AeadEngine() = default;
   virtual std::string_view name() const noexcept = 0;
   virtual void seal(std::span<SealJob> jobs) noexcept = 0;

@@ -1,4 +1,5 @@
-// Which AEAD engines this CPU can run, and the making of one.
+// Which AEAD engines this CPU can run, and the making of one. Each is examined first (crypto/self_test.h): one that
+// computes wrong results here is not available. Control thread, at start; crypto_init() first.
 #pragma once
 
 #include <memory>
