@@ -124,7 +124,6 @@ void sign(Bytes message, const RemoteIdentity& recipient) {
 }
 
 TEST(Handshake, BytesAndKeysOfTheKnownHandshakes) {  // H-01, H-03, H-15, I-01
-  ASSERT_TRUE(crypto_init());
   const auto file = test::load_vectors("handshake.json");
   for (const auto& vector : file["vectors"]) {
     SCOPED_TRACE(vector["id"].get<std::string>());

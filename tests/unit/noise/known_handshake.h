@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/noise/handshake.h"
+#include "dataplane/crypto/primitives.h"
 #include "tests/support/hex.h"
 #include "tests/support/vectors.h"
 
@@ -60,7 +61,8 @@ class FixedRng final : public Rng {
 // Both sides of one vector.
 struct KnownHandshake {
   explicit KnownHandshake(const nlohmann::json& vector)
-      : v(vector),
+      : ready(crypto_init()),
+        v(vector),
         initiator(*LocalIdentity::make(secret_from_hex(v["initiator_static_private"]))),
         responder(*LocalIdentity::make(secret_from_hex(v["responder_static_private"]))),
         responder_seen(RemoteIdentity::make(initiator, responder.public_key)),
@@ -98,6 +100,7 @@ struct KnownHandshake {
     return std::move(*created);
   }
 
+  bool ready;
   nlohmann::json v;
   LocalIdentity initiator;
   LocalIdentity responder;
