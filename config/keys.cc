@@ -41,14 +41,14 @@ Result<void> check_mode(const struct stat& status, const std::string& path) {
   return Error{"key file " + path + " is open to others (mode " + mode + "); `chmod 600 " + path + "`"};
 }
 
+}  // namespace
+
 std::string_view trimmed(std::string_view text) {
   static constexpr std::string_view kSpace = " \t\r\n";
   const size_t begin = text.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
-
-}  // namespace
 
 Result<Secret<32>> read_key_file(const std::string& path) {
   // Non-blocking, so that a named pipe is refused below rather than waited for.

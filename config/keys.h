@@ -16,6 +16,9 @@ Result<Secret<32>> read_key_file(const std::string& path);
 // The error does not repeat the text.
 Result<Secret<32>> parse_secret_key(std::string_view text);
 
+// The text without white space around it.
+std::string_view trimmed(std::string_view text);
+
 void clamp(PrivateKey& key);  // RFC 7748, section 5
 
 PublicKey public_key_of(const PrivateKey& key);
