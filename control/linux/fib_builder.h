@@ -47,7 +47,7 @@ class FibBuilder {  // control only
   // True: fib() is a new table that wants publishing. `changes` is what the model noted since the last call.
   bool update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes);
 
-  Fib fib() const { return {map_.view(), *published_}; }  // valid until the garbage of a later update is destroyed
+  Fib fib() { return {map_.view(), *published_}; }  // valid until the garbage of a later update is destroyed
   FibGarbage take_garbage();
   size_t prefixes() const { return map_.size(); }
   size_t next_hops() const { return slots_.size() - free_.size(); }
@@ -58,6 +58,7 @@ class FibBuilder {  // control only
     NextHop::Action action = NextHop::Action::kUnreachable;
     int interface = 0;
     IpAddress gateway;
+    Family family = Family::kNone;  // of the packets, kPort only: it is in the link-layer header
     uint16_t mtu = 0;
     auto operator<=>(const HopKey&) const = default;
   };
@@ -74,6 +75,8 @@ class FibBuilder {  // control only
   NextHop render(const NetworkModel& model, const HopKey& key) const;
   uint32_t acquire(const NetworkModel& model, const HopKey& key);
   void release(uint32_t slot);
+  void render_slot(const NetworkModel& model, uint32_t slot);
+  void render_again(const NetworkModel& model, const NeighbourKey& neighbour);
   bool publish();
 
   OwnInterfaces own_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "control/linux/netlink.h"
 #include "dataplane/base/net.h"
@@ -37,6 +38,8 @@ class Mirror {
   bool write(ConstBytes packet) noexcept;
 
  private:
+  static Result<Mirror> create(Netlink& netlink, const std::string& name, short kind,
+                               const Netlink::LinkSettings& settings);
   Mirror(int fd, LinkName link) : fd_(fd), link_(std::move(link)) {}
   int fd_ = -1;
   LinkName link_;

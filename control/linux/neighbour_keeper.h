@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <deque>
+#include <iterator>
+#include <list>
 #include <map>
 #include <optional>
 #include <utility>
@@ -49,13 +51,65 @@ class NeighbourKeeper {
 
  private:
   struct Waiting {
+    NeighbourKey key;
     MonoTime since;
-    std::deque<Packet> packets;
+    std::deque<Packet> packets;  // never empty
   };
   Limits limits_;
   size_t packets_ = 0;
-  std::map<NeighbourKey, Waiting> waiting_;
-  std::deque<std::pair<MonoTime, NeighbourKey>> by_age_;  // oldest first; entries that were taken are skipped
+  std::list<Waiting> waiting_;  // oldest first
+  std::map<NeighbourKey, typename std::list<Waiting>::iterator> by_key_;
 };
+
+template <class Packet>
+auto NeighbourKeeper<Packet>::hold(const NeighbourKey& key, Packet packet, MonoTime now) -> Held {
+  Held held;
+  auto it = by_key_.find(key);
+  if (it == by_key_.end()) {
+    if (packets_ == limits_.packets || waiting_.size() == limits_.neighbours) {
+      held.dropped = std::move(packet);
+      return held;
+    }
+    it = by_key_.emplace(key, waiting_.insert(waiting_.end(), {key, now, {}})).first;
+    held.ask = true;
+  }
+  auto& queue = it->second->packets;
+  queue.push_back(std::move(packet));
+  if (packets_ < limits_.packets && queue.size() <= limits_.packets_per_neighbour) {
+    ++packets_;
+  } else {
+    held.dropped = std::move(queue.front());
+    queue.pop_front();
+  }
+  return held;
+}
+
+template <class Packet>
+std::vector<Packet> NeighbourKeeper<Packet>::take(const NeighbourKey& key) {
+  const auto it = by_key_.find(key);
+  if (it == by_key_.end()) return {};
+  auto& queue = it->second->packets;
+  std::vector<Packet> packets(std::make_move_iterator(queue.begin()), std::make_move_iterator(queue.end()));
+  packets_ -= packets.size();
+  waiting_.erase(it->second);
+  by_key_.erase(it);
+  return packets;
+}
+
+template <class Packet>
+auto NeighbourKeeper<Packet>::expire(MonoTime now) -> std::vector<GivenUp> {
+  std::vector<GivenUp> given_up;
+  while (!waiting_.empty() && now - waiting_.front().since >= limits_.patience) {
+    const NeighbourKey key = waiting_.front().key;
+    given_up.push_back({key, take(key)});
+  }
+  return given_up;
+}
+
+template <class Packet>
+std::optional<MonoTime> NeighbourKeeper<Packet>::next_deadline() const {
+  if (waiting_.empty()) return std::nullopt;
+  return waiting_.front().since + limits_.patience;
+}
 
 }  // namespace sluice

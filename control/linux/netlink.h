@@ -4,11 +4,14 @@
 // Policy rules and tables other than main and local are not looked at.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "control/linux/network_model.h"
 #include "dataplane/base/handle.h"
@@ -36,8 +39,7 @@ struct RouteRequest {
 
 class Netlink {
  public:
-  // Opens both sockets in the caller's network namespace; the first receive() asks for the first dump: call it once
-  // before waiting for fd().
+  // Opens both sockets in the caller's network namespace and asks for the first dump.
   static Result<std::unique_ptr<Netlink>> open();
   ~Netlink();
 
@@ -47,8 +49,10 @@ class Netlink {
   int fd() const;
   Result<void> receive(NetworkModel& model);
   // False while a dump is under way, for the first time or again after an overrun: the model stays as it was.
-  bool is_settled() const;
-  uint64_t resyncs() const;  // dumps made because notifications were lost or Linux does not send them
+  bool is_settled() const { return phase_ == Phase::kSettled; }
+  uint64_t resyncs() const {
+    return resyncs_;
+  }  // dumps made because notifications were lost or Linux does not send them
 
   // Requests. Errors are one line: "address 10.1.0.1/16 on wan: File exists".
   struct LinkSettings {
@@ -68,18 +72,32 @@ class Netlink {
   // request per second, at most three, however often it is asked.
   Result<void> probe_neighbour(const NeighbourKey& key);
   // As probe_neighbour, and from then on Linux keeps the entry fresh by itself (NTF_EXT_MANAGED, Linux >= 5.16) until
-  // release_neighbour(). On older kernels it probes once; the caller probes again when the entry goes stale.
+  // release_neighbour(). On older kernels it probes once; the caller probes again when the entry goes stale. Not for
+  // entries in state kPermanent: Linux would make ordinary ones of them.
   Result<void> manage_neighbour(const NeighbourKey& key);
   Result<void> release_neighbour(const NeighbourKey& key);
 
  private:
   using Socket = Handle<mnl_socket, mnl_socket_close>;
+  enum class Phase { kLinks, kAddresses, kNeighbours, kRoutes, kSettled };  // of a dump, in this order
   Netlink(Socket listener, Socket requests);
-  Result<void> start_dump(NetworkModel& model);
+  Result<void> ask_for(Phase phase);
+  Result<void> start_over(NetworkModel& model);
+  Result<void> handle_datagram(std::span<const std::byte> datagram, NetworkModel& model);
+  Result<void> finish_phase(NetworkModel& model);
   Result<void> request(nlmsghdr& message, const std::string& what);
+  Result<void> change_address(uint16_t type, uint16_t flags, const LinkName& link, const InterfaceAddress& own);
+  Result<void> change_route(uint16_t type, uint16_t flags, const RouteRequest& route);
+  Result<void> use_neighbour(const NeighbourKey& key);
 
   Socket listener_, requests_;
-  enum class Phase : uint8_t { kStart, kLinks, kAddresses, kNeighbours, kRoutes, kSettled } phase_ = Phase::kStart;
+  Phase phase_ = Phase::kLinks;
+  bool first_ = true;  // receive() was not called yet
+  bool lost_ = false;  // notifications, or part of a dump: start over once this dump ends
+  uint64_t resyncs_ = 0;
+  uint32_t dump_sequence_ = 0, request_sequence_ = 0;
+  std::set<NeighbourKey> managed_;
+  alignas(8) std::array<std::byte, 64 << 10> buffer_;  // a datagram of a dump has up to 32 KiB
 };
 
 // Parses one message of RTM_{NEW,DEL}{LINK,ADDR,ROUTE,NEIGH} into the model; ignores every other. For receive() and the

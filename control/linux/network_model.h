@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -39,7 +40,6 @@ struct LinkAddress {
 struct RouteHop {
   int interface = 0;  // 0: none (blackhole and the like)
   IpAddress gateway;  // none: on link. May be IPv6 for an IPv4 route (RTA_VIA)
-  bool dead = false;  // Linux says so (RTNH_F_DEAD)
   auto operator<=>(const RouteHop&) const = default;
 };
 
@@ -139,11 +139,10 @@ class NetworkModel {
   };
   State& target() { return next_ ? *next_ : now_; }
   bool note() const { return !next_; }  // while a dump is under way, end_resync() finds the differences
-  void count_prefixes();
 
   State now_;
-  std::optional<State> next_;                           // under construction by a dump
-  std::array<std::array<uint32_t, 129>, 2> lengths_{};  // of now_.routes: how many prefixes, by family and length
+  std::optional<State> next_;                // under construction by a dump
+  std::array<std::bitset<129>, 2> lengths_;  // of IPv4, IPv6 prefixes: those worth trying; a few too many do no harm
   bool uncertain_ = false;
   ModelChanges changes_;
 };

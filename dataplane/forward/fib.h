@@ -30,6 +30,7 @@ struct NextHop {
   TunnelId tunnel = kNoTunnel;
   std::array<std::byte, 18> l2_header{};
   IpAddress gateway;  // the neighbour; none: the destination itself is on the link
+  bool operator==(const NextHop&) const = default;
 };
 
 // A value over immutable parts: copy it freely while they live.
