@@ -328,7 +328,8 @@ TEST_P(Engine, EveryLengthAtEveryAlignment) {  // X-05; one burst has one length
 
 TEST_P(Engine, JumboTexts) {
   std::vector<Packet> packets;
-  for (size_t size : {4096, 8192, 9000, 9216, 16384, 65535, 65536}) packets.emplace_back(rng_, size, 1);
+  for (const size_t size : std::initializer_list<size_t>{4096, 8192, 9000, 9216, 16384, 65535, 65536})
+    packets.emplace_back(rng_, size, 1);
   expect_burst_right(*engine_, packets);
 }
 
@@ -396,7 +397,7 @@ TEST_P(Engine, BurstsOfEverySizeWithOneForgery) {  // keys, lengths and alignmen
 }
 
 TEST_P(Engine, EveryBitOfTextAndTagCounts) {
-  for (size_t size : {0, 1, 16, 33, 64, 100}) {
+  for (const size_t size : std::initializer_list<size_t>{0, 1, 16, 33, 64, 100}) {
     Packet packet(rng_, size, 5);
     for (size_t bit = 0; bit < 8 * packet.sealed.size(); ++bit) {
       OpenJob job = packet.open_job();

@@ -34,7 +34,7 @@ TEST(Blake2s, PartsAreConcatenated) {
   for (size_t i = 0; i < input.size(); ++i) input[i] = static_cast<std::byte>(i);
   const ConstBytes all(input);
   const Hash whole = blake2s({all});
-  for (size_t cut : {0, 1, 63, 64, 65, 128, 199, 200})
+  for (const size_t cut : std::initializer_list<size_t>{0, 1, 63, 64, 65, 128, 199, 200})
     EXPECT_EQ(blake2s({all.first(cut), {}, all.subspan(cut)}), whole) << cut;
 }
 
