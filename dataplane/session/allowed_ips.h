@@ -3,6 +3,7 @@
 // only; workers use view().
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <unordered_map>
@@ -14,8 +15,9 @@ namespace sluice {
 
 class AllowedIps {
  public:
-  void insert(const Prefix& prefix, uint32_t peer_slot);  // moves it from whoever had it
-  bool erase(const Prefix& prefix, uint32_t peer_slot);   // exact prefix, and only if this peer owns it
+  // Moves it from whoever had it. The last place in its list goes to it, also when the peer had it before.
+  void insert(const Prefix& prefix, uint32_t peer_slot);
+  bool erase(const Prefix& prefix, uint32_t peer_slot);  // exact prefix, and only if this peer owns it
   void erase_peer(uint32_t peer_slot);
   std::vector<Prefix> list(uint32_t peer_slot) const;  // in order of insertion
   size_t size() const noexcept { return map_.size(); }
@@ -24,8 +26,16 @@ class AllowedIps {
   PrefixGarbage take_garbage() { return map_.take_garbage(); }
 
  private:
+  using Owned = std::list<Prefix>;
+  struct Hash {
+    size_t operator()(const Prefix& prefix) const noexcept;
+  };
+
+  void unlist(const Prefix& prefix, uint32_t peer_slot);
+
   PrefixMap map_;
-  std::unordered_map<uint32_t, std::list<Prefix>> by_peer_;
+  std::unordered_map<uint32_t, Owned> by_peer_;  // peers that own something
+  std::unordered_map<Prefix, Owned::iterator, Hash> places_;
 };
 
 }  // namespace sluice

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
+#include <thread>
 #include <unordered_set>
 #include <vector>
 
+#include "tests/support/grace_period.h"
 #include "tests/support/seeded_rng.h"
 
 namespace sluice {
@@ -126,6 +129,56 @@ TEST(SessionTable, BurstAgreesWithSingle) {
     table.find_burst(std::span(indices).first(count), found);
     for (size_t i = 0; i < count; ++i) ASSERT_EQ(found[i], table.find(indices[i]));
   }
+}
+
+// One writer publishes, withdraws and frees keypairs, one reader finds them in bursts; the sanitizers see a keypair
+// that is freed too early or whose fields are written in sight of the reader.
+TEST(SessionTable, ReadersNeverWait) {
+  constexpr uint32_t kSlots = 1024;  // 64 live, at most 256 waiting
+  test::SeededRng rng(3);
+  SessionTable table(kSlots, rng);
+  test::GracePeriod grace;
+  std::array<std::atomic<uint32_t>, 64> known{};  // indices that were once handed out, for the reader to try
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> wrong{0}, hits{0};
+
+  std::thread reader([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      std::array<uint32_t, 64> indices;
+      std::array<Keypair*, 64> found;
+      for (size_t i = 0; i < indices.size(); ++i) indices[i] = known[i].load(std::memory_order_relaxed);
+      table.find_burst(indices, found);
+      for (size_t i = 0; i < indices.size(); ++i) {
+        if (found[i] == nullptr) continue;
+        ++hits;
+        wrong += found[i]->local_index != indices[i] || found[i]->remote_index != ~indices[i];
+      }
+      grace.quiescent();
+    }
+    grace.reader_left();
+  });
+
+  std::array<std::unique_ptr<Keypair>, 64> live;
+  for (int change = 0; change < 20'000 || hits < 1000; ++change) {
+    const size_t at = static_cast<size_t>(change) % live.size();
+    if (live[at] != nullptr) {
+      const uint32_t index = live[at]->local_index;
+      table.withdraw(index);
+      grace.defer([&table, index, old = std::shared_ptr<Keypair>(std::move(live[at]))]() mutable {
+        table.release_index(index);
+        old.reset();
+      });
+    }
+    const uint32_t index = table.reserve_index().value();
+    live[at] = std::make_unique<Keypair>();
+    live[at]->local_index = index;
+    live[at]->remote_index = ~index;
+    table.publish(live[at].get());
+    known[at].store(index, std::memory_order_relaxed);
+  }
+  stop = true;
+  reader.join();
+  EXPECT_EQ(wrong, 0u);
 }
 
 }  // namespace
