@@ -60,6 +60,15 @@ TEST_F(RateLimiterTest, TwentyASecondAfterTheBurst) {  // C-07
   EXPECT_EQ(allowed, 20);
 }
 
+TEST_F(RateLimiterTest, CreditIsCappedAtTheBurst) {     // C-09
+  for (const Nanoseconds wait : {0ms, 250ms, 900ms}) {  // too short to be forgotten
+    clock.advance(wait);
+    int allowed = 0;
+    while (allow("192.0.2.1")) ++allowed;
+    EXPECT_EQ(allowed, 5);
+  }
+}
+
 TEST_F(RateLimiterTest, SourcesAreIpv4AddressesAndIpv6Networks) {  // C-08
   const auto exhaust = [this](const std::string& source) {
     int allowed = 0;

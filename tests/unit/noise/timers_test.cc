@@ -208,6 +208,7 @@ TEST_F(TimersTest, SilenceIsCountedAnewAfterEachAttempt) {  // T-04
   send_data();
   run_until(16s);
   ASSERT_EQ(initiations.size(), 1u);
+  EXPECT_TRUE(stamps.unanswered_data_sent_since.is_never());
   accept_response();
   run_until(17s);
   send_data();
@@ -266,6 +267,16 @@ TEST_F(TimersTest, GivesUpAfterTwentyInitiations) {  // I-04
   EXPECT_EQ(initiations.size(), 21u);
   run_until(1200s);
   EXPECT_EQ(initiations.size(), 40u);
+}
+
+TEST_F(TimersTest, GivingUpDoesNotProlongTheKeys) {  // I-04, T-12
+  establish();
+  run_until(300s);
+  want_handshake();
+  run_until(1000s);
+  ASSERT_EQ(give_ups.size(), 1u);
+  ASSERT_EQ(zeroings.size(), 1u);
+  EXPECT_NEAR(zeroings[0], 540, kTick);
 }
 
 TEST_F(TimersTest, PersistentKeepaliveStartsOverAfterGivingUp) {  // I-04
@@ -437,6 +448,18 @@ TEST_F(TimersTest, NothingIsDueWhileTheTunnelIsDown) {  // I-15, I-16, I-18
   run_until(601s);
   ASSERT_EQ(initiations.size(), 1u);
   EXPECT_NEAR(initiations[0], 600, kTick);
+}
+
+TEST_F(TimersTest, DeadlineIsSoonEnoughForWhatWorkersMayArm) {
+  establish();
+  EXPECT_EQ(evaluate(), clock.now() + 10s);
+  clock.advance(1ms);
+  receive_data();  // nobody tells control
+  clock.advance(10s - 1ms);
+  EXPECT_EQ(evaluate(), clock.now() + 1ms);
+  timers.set_persistent_keepalive(2s, stamps, clock.now());
+  evaluate();
+  EXPECT_LE(evaluate(), clock.now() + 2s);
 }
 
 TEST_F(TimersTest, RestingPeersCostNothing) {
