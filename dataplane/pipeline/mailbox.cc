@@ -1,6 +1,7 @@
 #include "dataplane/pipeline/mailbox.h"
 
 #include <rte_errno.h>
+#include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 #include <sys/eventfd.h>
@@ -94,6 +95,17 @@ Result<std::unique_ptr<Mailbox>> Mailbox::create(WorkerId worker, const Sizes& s
                  error};
   }
   return box;
+}
+
+Mailbox::~Mailbox() {
+  for (const Ring* ring : {&handshakes_, &punts_}) {
+    void* packet;
+    while (*ring != nullptr && rte_ring_sc_dequeue(ring->get(), &packet) == 0) {
+      rte_pktmbuf_free(static_cast<rte_mbuf*>(packet));
+    }
+  }
+  Command command;
+  while (inbox_ != nullptr && take_commands(&command, 1) == 1) rte_pktmbuf_free(command.packet);
 }
 
 unsigned Mailbox::post_handshakes(rte_mbuf** packets, unsigned n) noexcept {

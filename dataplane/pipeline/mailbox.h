@@ -80,6 +80,9 @@ class Mailbox {
     unsigned handshakes = 1024, punts = 1024, events = 4096, inbox = 2048, ready = 4096;
   };
   static Result<std::unique_ptr<Mailbox>> create(WorkerId worker, const Sizes& sizes, int numa_node);
+  ~Mailbox();  // frees the packets that nobody took
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
 
   // Worker side. Bursts of mbufs: returns how many were taken; the others remain the caller's.
   unsigned post_handshakes(rte_mbuf** packets, unsigned n) noexcept;

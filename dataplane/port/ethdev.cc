@@ -32,6 +32,13 @@ constexpr uint64_t kTransmitChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_
 constexpr uint64_t kReceiveChecksums =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 
+// An interface that went down leaves an error on its socket, which would be ready at once until somebody reads it.
+void clear_error(int socket) {
+  int error;
+  socklen_t size = sizeof error;
+  getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
 // A started ethdev that is ours alone: stopped, closed and, unless it is a NIC, removed from DPDK at the end.
 class OwnedEthdev {
  public:
@@ -98,7 +105,10 @@ class EthdevPort final : public Port {
   }
 
   Wakeup wakeup(uint16_t queue) noexcept override {
-    if (queue < sockets_.size()) return {Wakeup::Kind::kFd, sockets_[queue]};
+    if (queue < sockets_.size()) {
+      clear_error(sockets_[queue]);
+      return {Wakeup::Kind::kFd, sockets_[queue]};
+    }
     if (!configured_.interrupts) return {};
     const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(dpdk_port_, queue);
     if (fd < 0) return {};

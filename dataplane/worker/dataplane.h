@@ -1,8 +1,7 @@
-// Owns ports, workers, tables and the QSBR domain: everything control hands objects to. Control thread only, except
-// where said.
+// Owns packet buffers, ports, workers, tables and the QSBR domain: everything control hands objects to. Control thread
+// only, except where said.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "dataplane/base/result.h"
 #include "dataplane/pipeline/mailbox.h"
 #include "dataplane/pipeline/published.h"
+#include "dataplane/port/ethdev.h"
 #include "dataplane/port/port.h"
 #include "dataplane/session/peer_table.h"
 #include "dataplane/session/session_table.h"
@@ -30,15 +30,20 @@ class Dataplane {
     std::string engine;  // empty: the best
     uint32_t max_peers = 1u << 17;
     uint32_t session_slots = 1u << 20;
-    uint32_t buffers = 16384;  // mbufs
     Mailbox::Sizes mailboxes;
   };
-  static Result<std::unique_ptr<Dataplane>> create(Options options, std::vector<std::unique_ptr<Port>> ports,
-                                                   const Clock& clock, Rng& rng);
+  // `ports`, by PortId, were made with `pool`. Clock and rng outlive it. Errors: no such engine, no memory.
+  static Result<std::unique_ptr<Dataplane>> create(Options options, PacketPool pool,
+                                                   std::vector<std::unique_ptr<Port>> ports, const Clock& clock,
+                                                   Rng& rng);
   ~Dataplane();  // stops the workers, frees everything retired
+  Dataplane(const Dataplane&) = delete;
+  Dataplane& operator=(const Dataplane&) = delete;
 
-  void start();  // launches the workers on their lcores; a test does not, and polls workers() itself
-  void stop();
+  // Launches the workers on their lcores; a test does not, and polls workers() itself. Error: the EAL was not started
+  // with these cores, or they are busy; then none runs.
+  Result<void> start();
+  void stop();  // waits until every worker has left its loop (less than a millisecond)
 
   // Publication: swap the root; the old one and whatever `retire` was given are freed when every worker has passed a
   // quiescent state.
@@ -46,7 +51,7 @@ class Dataplane {
   const Published& published() const noexcept;
   void retire(std::function<void()> free_it);  // called from collect() after a grace period
   void collect();                              // control calls it each turn; never blocks
-  void drain();                                // stop() first, or poll: frees all retired objects now, no reader left
+  void drain();                                // after stop(): frees everything retired now, no reader is left
 
   SessionTable& sessions() noexcept;
   PeerTable& peers() noexcept;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "dataplane/base/clock.h"
 #include "dataplane/pipeline/context.h"
@@ -38,14 +39,18 @@ class Worker {
   // Inbox, handed-off packets, one burst from each of our receive queues, transmit, quiescent state. Returns the number
   // of packets and commands handled: 0 means idle.
   unsigned poll_once() noexcept;
-  void run() noexcept;   // on its own lcore, until stop()
-  void stop() noexcept;  // any thread
+  void run() noexcept;        // on its own lcore, until stop()
+  void stop() noexcept;       // any thread; asks, does not wait
+  void allow_run() noexcept;  // undoes stop(), before another run()
 
   // Read by control at any time.
   const DropCounters& drops() const noexcept;
   const WorkerStats& stats() const noexcept;
+  std::string_view engine_name() const noexcept;
 
  private:
+  unsigned sleep_unless_work() noexcept;
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 
 #include <atomic>
 #include <thread>
@@ -91,6 +92,21 @@ TEST(Mailbox, CommandsArriveWholeAndAFullInboxLeavesThePacketToItsOwner) {
   EXPECT_EQ(taken[6].packet, &packet);
 }
 
+TEST(Mailbox, FreesWhatNobodyTook) {
+  const PacketPool pool = test::small_pool();
+  const unsigned buffers = rte_mempool_avail_count(pool.get());
+  auto box = make();
+  rte_mbuf* packets[3];
+  for (rte_mbuf*& m : packets) m = rte_pktmbuf_alloc(pool.get());
+  EXPECT_EQ(box->post_handshakes(packets, 1), 1u);
+  EXPECT_EQ(box->post_punts(packets + 1, 1), 1u);
+  EXPECT_TRUE(box->post_command({.kind = CommandKind::kTransmit, .packet = packets[2]}));
+  EXPECT_TRUE(box->post_command({.kind = CommandKind::kKeepalive}));
+  EXPECT_EQ(rte_mempool_avail_count(pool.get()), buffers - 3);
+  box.reset();
+  EXPECT_EQ(rte_mempool_avail_count(pool.get()), buffers);
+}
+
 TEST(Mailbox, ReadyRingTakesManyProducers) {
   const auto box = make({.ready = 4096});
   std::vector<std::thread> producers;
@@ -145,10 +161,10 @@ TEST(Doorbell, PostingRingsTheSideThatTakes) {
     bell.woke_up();
     return rung;
   };
-  rte_mbuf packet;
-  rte_mbuf* packets[] = {&packet};
+  const PacketPool pool = test::small_pool();
+  rte_mbuf* packets[] = {rte_pktmbuf_alloc(pool.get()), rte_pktmbuf_alloc(pool.get())};
   EXPECT_TRUE(rings(control, [&] { box->post_handshakes(packets, 1); }));
-  EXPECT_TRUE(rings(control, [&] { box->post_punts(packets, 1); }));
+  EXPECT_TRUE(rings(control, [&] { box->post_punts(packets + 1, 1); }));
   EXPECT_TRUE(rings(control, [&] { box->post_event({}); }));
   EXPECT_TRUE(rings(box->worker_bell, [&] { box->post_command({}); }));
   EXPECT_TRUE(rings(box->worker_bell, [&] { box->post_ready({}); }));

@@ -1,0 +1,291 @@
+#include "dataplane/worker/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_mempool.h>
+#include <rte_pause.h>
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
+
+#include <chrono>
+#include <vector>
+
+#include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/staged.h"
+#include "dataplane/pipeline/stages.h"
+#include "dataplane/pipeline/transmit.h"
+#include "dataplane/worker/idle_wait.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kCommandsPerPoll = 64;
+constexpr unsigned kReadyPerPoll = 64;
+constexpr uint64_t kSpinMicroseconds = 50;  // without work before it sleeps: shorter than that, a wake-up costs more
+
+// Every receive queue of every port has one worker. Dealt out in turn over all ports, so that ports with few queues
+// (one each, say) do not all end up with the first worker.
+std::vector<ReceiveQueue> queues_of(WorkerId worker, uint16_t workers, std::span<Port* const> ports) {
+  std::vector<ReceiveQueue> queues;
+  unsigned turn = 0;
+  for (Port* port : ports) {
+    if (port == nullptr) continue;
+    for (uint16_t q = 0; q < port->receive_queues(); ++q) {
+      if (turn++ % workers == worker.value) queues.push_back({port, q});
+    }
+  }
+  return queues;
+}
+
+// An eighth of the packet buffers may wait for handshakes, all workers together.
+StagedPackets::Limits staged_limits(const rte_mempool* pool, uint16_t workers) {
+  return {.peers = 4096, .packets = pool->size / 8 / workers};
+}
+
+}  // namespace
+
+struct Worker::State {
+  explicit State(Parts p)
+      : parts(std::move(p)),
+        mailbox(*parts.mailboxes[parts.id.value]),
+        queues(queues_of(parts.id, parts.worker_count, parts.ports)),
+        staged(staged_limits(parts.pool, parts.worker_count), drops),
+        transmit(parts.ports, parts.id, drops),
+        punts(parts.ports.size(), mailbox, drops),
+        idle_wait(queues, mailbox.worker_bell) {
+    context.id = parts.id;
+    context.worker_count = parts.worker_count;
+    context.engine = parts.engine.get();
+    context.pool = parts.pool;
+    context.sessions = parts.sessions;
+    context.peers = parts.peers;
+    context.ports = parts.ports;
+    context.mailbox = &mailbox;
+    context.mailboxes = parts.mailboxes;
+    context.staged = &staged;
+    context.transmit = &transmit;
+    context.punts = &punts;
+    context.drops = &drops;
+    context.stats = &stats;
+    context.outer_id = parts.id.value;
+    rte_rcu_qsbr_thread_register(parts.qsbr, parts.id.value);
+  }
+  ~State() {
+    go_offline();
+    rte_rcu_qsbr_thread_unregister(parts.qsbr, parts.id.value);
+  }
+
+  void begin_poll() noexcept;
+  unsigned run_commands() noexcept;
+  unsigned drain_handoffs() noexcept;
+  unsigned receive() noexcept;
+  unsigned flush_transmit() noexcept;
+  void end_poll(unsigned handled) noexcept;
+
+  unsigned drain(Peer& peer, HandoffRing& handoff) noexcept;
+  bool scheduled_again(const Peer& peer, HandoffRing& handoff) noexcept;
+  void add_own(const Command& command, Burst& packets) noexcept;
+  void go_offline() noexcept;
+
+  Parts parts;
+  Mailbox& mailbox;
+  std::vector<ReceiveQueue> queues;  // ours
+  DropCounters drops;
+  WorkerStats stats;
+  StagedPackets staged;
+  TransmitQueues transmit;
+  PuntQueue punts;
+  WorkerContext context;
+  IdleWait idle_wait;
+  bool online = false;  // for QSBR: we may hold pointers that control has published
+  uint64_t poll_began = 0;
+  std::atomic<bool> stopping{false};  // written by any thread
+};
+
+Worker::Worker(Parts parts) : state_(std::make_unique<State>(std::move(parts))) {}
+Worker::~Worker() = default;
+
+const DropCounters& Worker::drops() const noexcept { return state_->drops; }
+const WorkerStats& Worker::stats() const noexcept { return state_->stats; }
+std::string_view Worker::engine_name() const noexcept { return state_->parts.engine->name(); }
+
+unsigned Worker::poll_once() noexcept {
+  State& s = *state_;
+  s.begin_poll();
+  unsigned handled = s.run_commands();
+  handled += s.drain_handoffs();
+  handled += s.receive();
+  handled += s.flush_transmit();
+  s.end_poll(handled);
+  return handled;
+}
+
+void Worker::State::begin_poll() noexcept {
+  poll_began = rte_rdtsc();
+  if (!online) {
+    rte_rcu_qsbr_thread_online(parts.qsbr, parts.id.value);
+    online = true;
+  }
+  context.now = parts.clock->now();
+  context.published = parts.published->load(std::memory_order_acquire);  // pairs with Dataplane::publish
+}
+
+void Worker::State::end_poll(unsigned handled) noexcept {
+  rte_rcu_qsbr_quiescent(parts.qsbr, parts.id.value);  // nothing that was read under this poll is held any more
+  WorkerStats::bump(stats.polls, 1);
+  if (handled == 0) {
+    WorkerStats::bump(stats.empty_polls, 1);
+  } else {
+    WorkerStats::bump(stats.busy_cycles, rte_rdtsc() - poll_began);
+  }
+}
+
+void Worker::State::go_offline() noexcept {
+  if (online) rte_rcu_qsbr_thread_offline(parts.qsbr, parts.id.value);
+  online = false;
+}
+
+// Packets of control, in the order in which it posted them within each kind.
+unsigned Worker::State::run_commands() noexcept {
+  Command commands[kCommandsPerPoll];
+  StageClock clock(stats);
+  const unsigned n = mailbox.take_commands(commands, kCommandsPerPoll);
+  if (n == 0) return 0;
+  Burst own, tunnel_bound;
+  for (const Command& command : std::span(commands, n)) {
+    switch (command.kind) {
+      case CommandKind::kTransmit:
+        transmit.push(command.port, command.packet);
+        break;
+      case CommandKind::kRoute:
+        add_own(command, own);
+        break;
+      case CommandKind::kTunnel:
+        add_own(command, tunnel_bound);
+        break;
+      case CommandKind::kFlushStaged:
+        flush_staged(context, command.peer);
+        break;
+      case CommandKind::kDiscardStaged:
+        discard_staged(context, command.peer);
+        break;
+      case CommandKind::kKeepalive:
+        send_keepalive(context, command.peer);
+        break;
+    }
+  }
+  clock.finished(Stage::inbox, n);
+  if (!own.empty()) process_own(context, own);
+  if (!tunnel_bound.empty()) process_tunnel_bound(context, tunnel_bound);
+  return n;
+}
+
+void Worker::State::add_own(const Command& command, Burst& packets) noexcept {
+  meta(command.packet) = {.in_port = kNoPort, .tunnel = command.tunnel, .worker = parts.id};
+  packets.push(command.packet);
+}
+
+// Peers for which other workers have handed us packets.
+unsigned Worker::State::drain_handoffs() noexcept {
+  PeerId ready[kReadyPerPoll];
+  const unsigned n = mailbox.take_ready(ready, kReadyPerPoll);
+  unsigned handled = n;
+  for (const PeerId id : std::span(ready, n)) {
+    Peer* peer = parts.peers->find(id);
+    if (peer == nullptr || peer->handoff == nullptr) continue;  // gone: control frees what its rings hold
+    HandoffRing* handoff = peer->handoff[parts.id.value].load(std::memory_order_acquire);
+    if (handoff != nullptr) handled += drain(*peer, *handoff);
+  }
+  return handled;
+}
+
+unsigned Worker::State::drain(Peer& peer, HandoffRing& handoff) noexcept {
+  // Pairs with the producer's exchange after its enqueue: either it sees this and schedules again, or we see its
+  // packet.
+  handoff.scheduled.store(false, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  unsigned handled = 0;
+  Burst messages;
+  do {
+    messages.count =
+        rte_ring_sc_dequeue_burst(handoff.ring, reinterpret_cast<void**>(messages.packets), kMaxBurst, nullptr);
+    if (messages.empty()) break;
+    handled += messages.count;
+    process_handed_off(context, messages);
+  } while (!scheduled_again(peer, handoff));
+  return handled;
+}
+
+// What arrived while we drained is for the next poll, so that producers cannot keep us here. False: neither we nor they
+// could put the peer into the ready ring.
+bool Worker::State::scheduled_again(const Peer& peer, HandoffRing& handoff) noexcept {
+  if (rte_ring_empty(handoff.ring) != 0 || handoff.scheduled.exchange(true, std::memory_order_acq_rel)) return true;
+  if (mailbox.post_ready(peer.id)) return true;
+  handoff.scheduled.store(false, std::memory_order_release);
+  return false;
+}
+
+unsigned Worker::State::receive() noexcept {
+  unsigned handled = 0;
+  Burst frames;
+  for (const ReceiveQueue& q : queues) {
+    StageClock clock(stats);
+    frames.count = q.port->receive(q.queue, frames.packets, kBurst);
+    if (frames.empty()) continue;
+    clock.finished(Stage::receive, frames.count);
+    handled += frames.count;
+    process_frames(context, q.port->id(), frames);
+  }
+  return handled;
+}
+
+unsigned Worker::State::flush_transmit() noexcept {
+  StageClock clock(stats);
+  const unsigned sent = transmit.flush();
+  if (sent != 0) clock.finished(Stage::transmit, sent);
+  return sent;
+}
+
+void Worker::run() noexcept {
+  State& s = *state_;
+  const uint64_t spin = rte_get_tsc_hz() / 1'000'000 * kSpinMicroseconds;
+  uint64_t last_work = rte_rdtsc();
+  while (!s.stopping.load(std::memory_order_relaxed)) {
+    if (poll_once() != 0) {
+      last_work = rte_rdtsc();
+      s.idle_wait.had_work();
+    } else if (s.parts.idle == IdlePolicy::kPoll || rte_rdtsc() - last_work < spin) {
+      rte_pause();
+    } else if (sleep_unless_work() != 0) {
+      last_work = rte_rdtsc();
+      s.idle_wait.had_work();
+    }
+  }
+  s.go_offline();
+}
+
+// Sleeps after one more look that finds nothing; the number of packets and commands that it found otherwise.
+unsigned Worker::sleep_unless_work() noexcept {
+  using Steady = std::chrono::steady_clock;
+  State& s = *state_;
+  s.idle_wait.prepare();
+  const unsigned handled = poll_once();
+  if (handled == 0 && !s.stopping.load(std::memory_order_relaxed)) {
+    s.go_offline();  // control need not wait for a worker that sleeps
+    const Steady::time_point began = Steady::now();
+    s.idle_wait.wait();
+    WorkerStats::bump(s.stats.sleeps, 1);
+    WorkerStats::bump(s.stats.asleep_ns, static_cast<uint64_t>((Steady::now() - began).count()));
+  }
+  s.idle_wait.finish();
+  return handled;
+}
+
+// The doorbell's fence puts the flag before its look at whether the worker sleeps.
+void Worker::stop() noexcept {
+  state_->stopping.store(true, std::memory_order_relaxed);
+  state_->mailbox.worker_bell.ring();
+}
+
+void Worker::allow_run() noexcept { state_->stopping.store(false, std::memory_order_relaxed); }
+
+}  // namespace sluice
