@@ -69,7 +69,9 @@ class Netlink {
   Result<void> delete_route(const RouteRequest& route);  // not there: fine
 
   // Asks Linux to resolve or confirm a neighbour (ARP, ND); the answer comes as a change of the model. Costs Linux one
-  // request per second, at most three, however often it is asked.
+  // request per second, at most three, however often it is asked. Linux does not see forwarded traffic, so it never
+  // learns that an entry is in use: probe those of ports that turn kStale (once in about 30 s each), and one that has
+  // gone away or changed its MAC is noticed.
   Result<void> probe_neighbour(const NeighbourKey& key);
   // As probe_neighbour, and from then on Linux keeps the entry fresh by itself (NTF_EXT_MANAGED, Linux >= 5.16) until
   // release_neighbour(). On older kernels it probes once; the caller probes again when the entry goes stale. Not for
