@@ -4,6 +4,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -265,9 +266,12 @@ class TableReader {
       error(key, "is not the name of a file");
       return std::nullopt;
     }
-    auto secret = read_key_file((directory / *name).string());
+    const std::string path = (directory / *name).string();
+    auto secret = read_key_file(path);
     if (secret) return Key{std::move(*secret), *name};
-    error(key, secret.error().what);
+    const std::string maker = key.starts_with("preshared") ? "genpsk" : "genkey";
+    const bool missing = secret.error().code == ENOENT;
+    error(key, secret.error().what + (missing ? "; `umask 077; sluice " + maker + " > " + path + "` makes one" : ""));
     return std::nullopt;
   }
 

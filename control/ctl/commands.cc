@@ -68,7 +68,7 @@ std::string counted(size_t count, std::string_view what) {
 std::string summary(const config::Model& model) {
   size_t peers = 0;
   for (const config::Tunnel& tunnel : model.tunnels) peers += tunnel.peers.size();
-  return fmt::format("gateway {}: {} on cores {}, {}, {}, {}, {}\n", model.gateway.name,
+  return fmt::format("gateway {}: {} on CPU {}, {}, {}, {}, {}\n", model.gateway.name,
                      counted(model.gateway.workers.size(), "worker"), fmt::join(model.gateway.workers, ","),
                      counted(model.ports.size(), "port"), counted(model.routes.size(), "route"),
                      counted(model.tunnels.size(), "tunnel"), counted(peers, "peer"));

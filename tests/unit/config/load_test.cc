@@ -448,7 +448,9 @@ TEST_F(KeyFiles, Good) {
 }
 
 TEST_F(KeyFiles, Missing) {
-  EXPECT_THAT(errors(), ElementsAre(at() + "cannot open key file " + file() + ": No such file or directory"));
+  EXPECT_THAT(errors(),
+              ElementsAre(at() + "cannot open key file " + file() +
+                          ": No such file or directory; `umask 077; sluice genkey > " + file() + "` makes one"));
 }
 
 TEST_F(KeyFiles, OpenToOthers) {

@@ -253,8 +253,7 @@ TEST_F(Sluice, ChecksGoodFiles) {
   const std::string file = scratch_.write("f.toml", "[[port]]\nname = \"wan\"\ndevice = \"null\"\n");
   const Outcome outcome = sluice({"check", file});
   EXPECT_EQ(outcome.status, 0);
-  EXPECT_EQ(outcome.out,
-            file + ": ok\ngateway sluice: 3 workers on cores 1,2,3, 1 port, 0 routes, 0 tunnels, 0 peers\n");
+  EXPECT_EQ(outcome.out, file + ": ok\ngateway sluice: 3 workers on CPU 1,2,3, 1 port, 0 routes, 0 tunnels, 0 peers\n");
   EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(sluice({"check", "--print", file}).out, HasSubstr("\n[[port]]\nname      = \"wan\"\n"));
 }
