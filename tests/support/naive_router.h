@@ -2,10 +2,13 @@
 // And prefixes that lie on top of and next to each other, as real tables do.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "dataplane/base/net.h"
