@@ -26,7 +26,7 @@ Span mac2_of(Span message) noexcept {
   return message.last(kMacSize);
 }
 
-bool is_handshake_message(ConstBytes message) noexcept {
+[[maybe_unused]] bool is_handshake_message(ConstBytes message) noexcept {
   return message.size() == sizeof(InitiationMessage) || message.size() == sizeof(ResponseMessage);
 }
 
