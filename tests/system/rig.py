@@ -335,7 +335,7 @@ class Gateway:
         return self.process.stop()
 
     def sluice(self, *arguments, check=True):
-        return self.machine.run(self.cli, "--gateway", self.name, *arguments, check=check)
+        return self.machine.run(self.cli, *arguments, check=check)
 
     def ask(self, *arguments):
         """A reply of the gateway's API."""
