@@ -127,6 +127,7 @@ class PeeringCase(unittest.TestCase):
     """A gateway for the class; every test adds its own peer with new keys and removes all others."""
 
     time_limit = 60
+    daemon, environment = "sluiced", {}
 
     @classmethod
     def setUpClass(cls):
@@ -156,7 +157,7 @@ class PeeringCase(unittest.TestCase):
             return
         cls.lab.write("gateway.key", b64(cls.key.private) + "\n")
         config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering"})
-        cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering").start()
+        cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering", daemon=cls.daemon).start(environment=cls.environment)
 
     @classmethod
     def wait_for_quiet(cls):
