@@ -19,13 +19,13 @@ class Responder(PeeringCase):
     """The gateway answers X's handshakes."""
 
     def test_handshake_over_ipv4(self):
-        """H-01, D-01"""
+        """H-01, D-01, D-05"""
         udp, peer = self.udp(), self.add_peer()
         response = self.handshake(udp, peer)
         self.assertEqual(len(response), 92)
         self.assertEqual(struct.unpack_from("<I", response, 8)[0], peer.session.local_index)
         self.assertEqual(response[-16:], bytes(16), "mac2 is zero")
-        for size in (0, 1, 15, 16, 17, 56, 64, 1000, 1392):
+        for size in (0, 1, 15, 16, 17, 56, 64, 1000, 1380, 1381, 1391, 1392):
             plain = self.ping(udp, peer, size + 1, size=size)
             self.assertIsNotNone(plain, "no reply to %d bytes" % size)
             self.assertEqual(len(plain), pywg.padded_length(28 + size, 1420), "padding of %d bytes" % size)
@@ -397,6 +397,74 @@ class Data(PeeringCase):
             self.assert_alive(udp, peer, seq)
         # 148 of the initiation, 32 of the keepalive, ten of 128; 92 of the response and ten of 128.
         self.assertEqual(self.shown("transfer", peer), "%d\t%d" % (148 + 32 + 1280, 92 + 1280))
+
+
+class Configuration(PeeringCase):
+    """What happens to running sessions when the configuration changes under them."""
+
+    def test_syncconf_keeps_sessions(self):
+        """U-12"""
+        udp, peer, other = self.udp(), self.add_peer(), self.add_peer(allowed=("10.77.0.9/32",))
+        self.handshake(udp, peer)
+        self.assert_alive(udp, peer, 1)
+        session, transfer = peer.session, self.shown("transfer", peer)
+        config = self.wg("showconf", "wg0")
+        head, *peers = config.split("[Peer]")
+        kept = next(block for block in peers if b64(peer.static.public) in block)
+        self.wg("syncconf", "wg0", self.lab.write("sync.conf", head + "[Peer]" + kept))
+        self.assertEqual(self.wg("show", "wg0", "peers").split(), [b64(peer.static.public)])
+        self.assertEqual((self.shown("transfer", peer), self.endpoint_of(peer)), (transfer, HOME))
+        self.assert_alive(udp, peer, 2)
+        self.assertIs(peer.session, session)
+        self.assertIsNone(self.shown("transfer", other))
+
+    def test_allowed_ips_move_under_traffic(self):
+        """A-05, A-07: each packet goes to the old or to the new owner"""
+        udps = [self.udp(port=X_PORT + 10), self.udp(port=X_PORT + 11)]
+        peers = [self.add_peer(allowed=("10.77.0.%d/32" % (10 + k),)) for k in range(2)]
+        for udp, peer in zip(udps, peers):
+            self.handshake(udp, peer)
+        time.sleep(0.1)
+        for udp in udps:
+            udp.drain()
+        sent = 0
+        for turn in range(20):
+            self.wg_set("peer", b64(peers[turn % 2].static.public), "allowed-ips", "10.77.0.%d/32,10.77.0.50/32" % (10 + turn % 2))
+            for _ in range(10):
+                self.provoke("10.77.0.50")
+                sent += 1
+            owner = self.wg("show", "wg0", "allowed-ips")
+            self.assertEqual(owner.count("10.77.0.50/32"), 1, owner)
+        time.sleep(0.1)
+        got = [sum(1 for _ in iter(lambda udp=udp: udp.receive(0.05, want=pywg.DATA), None)) for udp in udps]
+        self.assertEqual(sum(got), sent)
+        self.assertEqual(got[0], got[1])
+
+    @diverges("sends into the loop")
+    def test_endpoint_inside_its_own_allowed_ips(self):
+        """D-22: no storm"""
+        peer = self.add_peer(endpoint="10.77.0.50:9", allowed=("10.77.0.0/24",))
+        for _ in range(20):
+            self.provoke("10.77.0.60")
+        time.sleep(1.0)
+        self.assertLess(int(self.shown("transfer", peer).split()[1]), 70000)
+        udp, alive = self.udp(), self.add_peer()
+        self.handshake(udp, alive)
+        self.assert_alive(udp, alive, 1)
+
+    def test_next_hop_changes_its_address(self):
+        """R-13: the neighbour has another MAC address from now on"""
+        udp, peer = self.udp(), self.add_peer()
+        self.handshake(udp, peer)
+        self.assert_alive(udp, peer, 1)
+        old = self.x.text("cat", "/sys/class/net/eth0/address").strip()
+        for number, address in enumerate(("02:00:00:00:77:01", old)):
+            self.x.sysctl("net.ipv4.conf.eth0.arp_notify", 1)
+            self.x.run("ip", "link", "set", "eth0", "address", address)
+            self.x.reaches(GATEWAY_OUTER[V4])
+            self.provoke()
+            self.assertIsNotNone(udp.receive(2.0, want=pywg.DATA), "traffic follows")
+            self.assert_alive(udp, peer, 2 + number)
 
 
 class Initiator(PeeringCase):

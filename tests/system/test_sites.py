@@ -75,6 +75,23 @@ class TwoGateways(unittest.TestCase):
             server_a.stop()
             server_b.stop()
 
+    def test_tunnel_in_a_tunnel(self):
+        """D-21: the hosts have a WireGuard of their own, inside ours"""
+        keys, tunnels = [rig.Key(), rig.Key()], []
+        for number, site in enumerate((self.a, self.b)):
+            other = rig.WireguardGo(site.host, "wg9").start(keys[number], 51900, "10.99.0.%d/24" % (number + 1), mtu=1340)
+            tunnels.append(other)
+        try:
+            for number, (near, far) in enumerate(((self.a, self.b), (self.b, self.a))):
+                tunnels[number].add_peer(keys[1 - number].public, ["10.99.0.%d/32" % (2 - number)],
+                                         rig.endpoint(str(far.host_address(4 if number else 6).ip), 51900))
+            for number, site in enumerate((self.a, self.b)):
+                site.host.reaches("10.99.0.%d" % (2 - number))
+                self.assertEqual(site.host.ping("10.99.0.%d" % (2 - number), count=5, size=1312), 5)
+        finally:
+            for tunnel in tunnels:
+                tunnel.stop()
+
     def test_gateways_use_the_tunnel_themselves(self):
         """Linux on the gateway reaches the other gateway and its hosts through the TUN interface."""
         for near, far in ((self.a, self.b), (self.b, self.a)):
