@@ -128,6 +128,7 @@ class PeeringCase(unittest.TestCase):
 
     time_limit = 60
     daemon, environment = "sluiced", {}
+    more_config = ""
 
     @classmethod
     def setUpClass(cls):
@@ -135,9 +136,7 @@ class PeeringCase(unittest.TestCase):
         cls.lab = rig.Lab()
         cls.addClassCleanup(cls.lab.close)
         cls.gateway_machine, cls.x = cls.lab.machine("gateway"), cls.lab.machine("x")
-        cls.lab.cable(cls.gateway_machine, "wan0", cls.x, "eth0")
-        rig.kernel_end(cls.x, "eth0", *["%s/24" % a[socket.AF_INET] for a in (X_OUTER, X_OTHER)],
-                       *["%s/64" % a[socket.AF_INET6] for a in (X_OUTER, X_OTHER)])
+        cls.lay_cables()
         cls.key = KeyPair.generate()
         cls.x.sysctl("net.ipv6.conf.eth0.router_solicitations", 0)
         cls.gateway_machine.sysctl("net.ipv6.conf.default.router_solicitations", 0)
@@ -148,6 +147,12 @@ class PeeringCase(unittest.TestCase):
         cls.wait_for_quiet()
 
     @classmethod
+    def lay_cables(cls):
+        cls.lab.cable(cls.gateway_machine, "wan0", cls.x, "eth0")
+        rig.kernel_end(cls.x, "eth0", *["%s/24" % a[socket.AF_INET] for a in (X_OUTER, X_OTHER)],
+                       *["%s/64" % a[socket.AF_INET6] for a in (X_OUTER, X_OTHER)])
+
+    @classmethod
     def start_gateway(cls):
         if AGAINST_WIREGUARD_GO:
             rig.kernel_end(cls.gateway_machine, "wan0", "192.0.2.1/24", "2001:db8::1/64")
@@ -156,7 +161,7 @@ class PeeringCase(unittest.TestCase):
             cls.gateway = rig.WireguardGo(cls.gateway_machine).start(key, PORT, GATEWAY_INNER4 + "/24", GATEWAY_INNER6 + "/64")
             return
         cls.lab.write("gateway.key", b64(cls.key.private) + "\n")
-        config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering"})
+        config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering"} + cls.more_config)
         cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering", daemon=cls.daemon).start(environment=cls.environment)
 
     @classmethod
@@ -268,6 +273,12 @@ class PeeringCase(unittest.TestCase):
         with contextlib.closing(self.gateway_machine.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
             sender.sendto(payload, (address, 9))
+
+    def until(self, condition, what, timeout=3.0):
+        try:
+            rig.wait_until(condition, what, timeout)
+        except rig.RigError as error:
+            self.fail(str(error))
 
     @contextlib.contextmanager
     def drops(self, **expected):

@@ -7,7 +7,7 @@ import time
 
 import pywg
 import rig
-from peering import (GATEWAY_INNER4, GATEWAY_INNER6, GATEWAY_OUTER, PORT, STRANGER4, X_INNER4, X_INNER6, X_OTHER, X_OUTER, X_PORT,
+from peering import (AGAINST_WIREGUARD_GO, GATEWAY_INNER4, GATEWAY_INNER6, GATEWAY_OUTER, PORT, STRANGER4, X_INNER4, X_INNER6, X_OTHER, X_OUTER, X_PORT,
                      PeeringCase, b64, diverges, echo)
 from pywg import KeyPair, WgError
 
@@ -194,12 +194,6 @@ class Responder(PeeringCase):
         self.until(lambda: self.shown("latest-handshakes", peer) != "0", "a handshake to be shown")
         self.assertLess(abs(int(self.shown("latest-handshakes", peer)) - time.time()), 5)
 
-    def until(self, condition, what, timeout=3.0):
-        end = time.monotonic() + timeout
-        while not condition():
-            self.assertLess(time.monotonic(), end, "waited for %s" % what)
-            time.sleep(0.02)
-
     def test_confirmed_by_a_forbidden_source(self):
         """H-19"""
         udp, peer = self.udp(), self.add_peer()
@@ -382,9 +376,7 @@ class Data(PeeringCase):
         sniffer = self.sniffer()
         before = int(self.shown("transfer", peer).split()[0])
         udp.send(peer.session.keepalive())
-        end = time.monotonic() + 2
-        while int(self.shown("transfer", peer).split()[0]) != before + 32:
-            self.assertLess(time.monotonic(), end, "32 bytes more were expected")
+        self.until(lambda: int(self.shown("transfer", peer).split()[0]) == before + 32, "32 bytes more to be counted")
         self.assertIsNone(sniffer.receive(0.05), "a keepalive was delivered")
         self.assert_alive(udp, peer, 2)
 
@@ -641,10 +633,7 @@ class Roaming(PeeringCase):
         self.assertIsNotNone(away.receive(1.0, want=pywg.DATA))
 
     def until_endpoint(self, peer, wanted):
-        end = time.monotonic() + 3
-        while self.endpoint_of(peer) != wanted:
-            self.assertLess(time.monotonic(), end, "endpoint %s instead of %s" % (self.endpoint_of(peer), wanted))
-            time.sleep(0.02)
+        self.until(lambda: self.endpoint_of(peer) == wanted, lambda: "endpoint %s instead of %s" % (wanted, self.endpoint_of(peer)))
 
     def test_by_initiation(self):
         """R-03"""
@@ -722,6 +711,42 @@ class Roaming(PeeringCase):
         message = away.receive(2.0)
         self.assertIsNotNone(message)
         self.assertEqual(pywg.message_type(message), pywg.DATA, "no new handshake")
+
+
+class TwoWays(PeeringCase):
+    """The gateway has a second port, and X an address that can be reached through either."""
+
+    FAR = "203.0.113.9"
+    more_config = """
+[[port]]
+name = "second"
+device = "af_packet:second0"
+addresses = ["198.51.100.1/24"]
+"""
+
+    @classmethod
+    def lay_cables(cls):
+        super().lay_cables()
+        cls.lab.cable(cls.gateway_machine, "second0", cls.x, "eth1")
+        rig.kernel_end(cls.x, "eth1", "198.51.100.2/24")
+        cls.x.add_addresses("lo", cls.FAR + "/32")
+        if AGAINST_WIREGUARD_GO:
+            rig.kernel_end(cls.gateway_machine, "second0", "198.51.100.1/24")
+
+    def test_source_address_follows_the_route(self):
+        """R-11, R-13"""
+        udp, peer = self.udp(host=self.FAR), self.add_peer()
+        self.gateway_machine.run("ip", "route", "replace", self.FAR, "via", X_OUTER[V4])
+        self.handshake(udp, peer)
+        self.assert_alive(udp, peer, 1)
+        self.gateway_machine.run("ip", "route", "replace", self.FAR, "via", "198.51.100.2")
+
+        def source():
+            udp.drain()
+            self.provoke()
+            udp.socket.settimeout(2.0)
+            return udp.socket.recvfrom(2048)[1][0]
+        self.until(lambda: source() == "198.51.100.1", "packets from the other port's address")
 
 
 class Cookies(PeeringCase):
