@@ -62,8 +62,8 @@ namespace sluice::api {
 inline constexpr std::string_view kDefaultRunDirectory = "/run/sluice";
 inline constexpr std::string_view kSocketSuffix = ".sock";
 
-inline constexpr size_t kMaxRequest = 64 * 1024;        // bytes, newline included
-inline constexpr size_t kMaxReply = 256 * 1024 * 1024;  // 100,000 peers are about 30 MB
+inline constexpr size_t kMaxRequest = size_t{64} * 1024;        // bytes, newline included
+inline constexpr size_t kMaxReply = size_t{256} * 1024 * 1024;  // 100,000 peers are about 30 MB
 
 inline constexpr std::string_view kOpShow = "show";
 inline constexpr std::string_view kOpStats = "stats";

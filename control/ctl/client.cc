@@ -68,7 +68,7 @@ Result<void> send_all(const Socket& socket, std::string_view bytes) {
 
 Result<std::string> receive_line(const Socket& socket) {
   std::string line;
-  std::vector<char> chunk(64 * 1024);
+  std::vector<char> chunk(size_t{64} * 1024);
   while (line.size() <= api::kMaxReply) {
     const ssize_t length = recv(socket.get(), chunk.data(), chunk.size(), 0);
     if (length < 0 && errno == EINTR) continue;
