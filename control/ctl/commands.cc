@@ -97,7 +97,7 @@ Result<std::string> ask(const Options& options, const World& world, const nlohma
       options.socket.empty() ? find_socket(world.run_directory, options.gateway) : options.socket;
   if (!socket) return socket.error();
   // Arguments come from the command line and need not be UTF-8: what is not is replaced, and found nowhere.
-  const auto reply = query_gateway(*socket, request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  auto reply = query_gateway(*socket, request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   if (!reply) return reply;
   if (const auto ok = check_reply(*reply); !ok) return ok.error();
   return options.json ? format_json(*reply) : format(*reply);

@@ -456,8 +456,9 @@ TEST_F(KeyFiles, Missing) {
 TEST_F(KeyFiles, OpenToOthers) {
   for (const unsigned mode : {0644u, 0640u, 0604u, 0620u}) {
     scratch_.write("k", kAlicePrivate, mode);
-    EXPECT_THAT(errors(), ElementsAre(StartsWith(at() + "key file " + file() + " is open to others (mode 06")));
-    EXPECT_THAT(errors()[0], testing::EndsWith("; `chmod 600 " + file() + "`"));
+    EXPECT_THAT(errors(),
+                ElementsAre(testing::AllOf(StartsWith(at() + "key file " + file() + " is open to others (mode 06"),
+                                           testing::EndsWith("; `chmod 600 " + file() + "`"))));
   }
 }
 
