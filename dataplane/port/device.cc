@@ -93,6 +93,7 @@ Result<Device> parse_device(const std::string& text) {
                   .library = "net_virtio",
                   .arguments = "path=" + argument,
                   .connects_to = options.find("server=1") == options.npos ? socket : "",
+                  .interrupts = false,
                   .queues = Queues::kQueues};
   }
   if (kind == "ring") return Device{.driver = "net_ring", .library = "net_ring", .name = "net_ring_" + argument};

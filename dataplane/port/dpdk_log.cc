@@ -11,16 +11,13 @@ namespace sluice {
 namespace {
 
 std::mutex guard;  // drivers log from DPDK's interrupt thread too
-std::string last_line;
+std::string first_line;
 
 ssize_t keep_line(void*, const char* text, size_t size) {
   std::string_view line(text, size);
   while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
-  if (const size_t newline = line.rfind('\n'); newline != line.npos) line.remove_prefix(newline + 1);
-  if (!line.empty()) {
-    const std::lock_guard lock(guard);
-    last_line = line;
-  }
+  const std::lock_guard lock(guard);
+  if (first_line.empty()) first_line = line.substr(0, line.find('\n'));
   return static_cast<ssize_t>(size);
 }
 
@@ -39,12 +36,12 @@ void catch_dpdk_log() {
 
 void forget_dpdk_log() {
   const std::lock_guard lock(guard);
-  last_line.clear();
+  first_line.clear();
 }
 
 std::string dpdk_log() {
   const std::lock_guard lock(guard);
-  return last_line;
+  return first_line;
 }
 
 std::string with_dpdk_reason(const std::string& what, int error) {

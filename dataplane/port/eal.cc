@@ -151,6 +151,11 @@ std::vector<std::string> eal_arguments(const EalOptions& options, const std::vec
   // Neither leaves files behind, and both allow several processes at once; EAL takes only one of the two ways each.
   if (hugepages) {
     add({"--in-memory"});
+    // A virtio_user peer maps our memory by at most eight descriptors; memif's zero copy wants one per segment too.
+    const auto& drivers = options.drivers;
+    const bool shares = std::any_of(drivers.begin(), drivers.end(),
+                                    [](const std::string& d) { return d == "net_virtio" || d == "net_memif"; });
+    if (shares) add({"--single-file-segments"});
   } else {
     add({"--no-huge", "--no-shconf"});
   }

@@ -176,7 +176,7 @@ uint16_t largest_mtu(const rte_eth_dev_info& info) {
   return static_cast<uint16_t>(std::min<uint32_t>(info.max_mtu, by_frame));
 }
 
-rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu) {
+rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu, bool interrupts) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = info.rx_offload_capa & kReceiveChecksums;
   conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
@@ -186,7 +186,7 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_qu
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kRssOfFlows;
   }
-  conf.intr_conf.rxq = 1;
+  conf.intr_conf.rxq = interrupts;
   return conf;
 }
 
@@ -257,11 +257,11 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
   Configured c;
   c.receive_queues = std::min(options.workers, info.max_rx_queues);
   c.transmit_queues = std::min(options.workers, info.max_tx_queues);
-  c.interrupts = true;
-  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu);
+  c.interrupts = device.interrupts;
+  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu, device.interrupts);
   const bool patient = !device.connects_to.empty();
   Attempt attempt = start_with_patience(port, conf, c, pool, patient);
-  if (attempt.status != 0 && !patient) {
+  if (attempt.status != 0 && c.interrupts && !patient) {
     c.interrupts = false;  // some devices cannot start with them
     conf.intr_conf.rxq = 0;
     attempt = start_with_patience(port, conf, c, pool, false);

@@ -36,7 +36,7 @@ class IdleWait {
   // Some devices never interrupt although they say they would (e1000e in QEMU), so no sleep is longer than this.
   static constexpr std::chrono::nanoseconds kLongestSleep = std::chrono::milliseconds(100);
   static constexpr std::chrono::nanoseconds kShortestNap = std::chrono::microseconds(20);
-  static constexpr std::chrono::nanoseconds kLongestNap = std::chrono::microseconds(500);
+  static constexpr std::chrono::nanoseconds kLongestNap = std::chrono::microseconds(1000);
 
   const std::vector<ReceiveQueue>& queues_;
   Doorbell& bell_;
