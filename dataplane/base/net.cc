@@ -39,9 +39,7 @@ uint8_t byte_mask(unsigned length, unsigned index) {  // of byte `index` in a pr
 
 }  // namespace
 
-bool IpAddress::is_multicast() const {
-  return is_ipv4() ? (bytes[0] & 0xf0) == 0xe0 : is_ipv6() && bytes[0] == 0xff;
-}
+bool IpAddress::is_multicast() const { return is_ipv4() ? (bytes[0] & 0xf0) == 0xe0 : is_ipv6() && bytes[0] == 0xff; }
 
 bool IpAddress::is_link_local() const {
   if (is_ipv4()) return bytes[0] == 169 && bytes[1] == 254;

@@ -14,9 +14,11 @@ std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
       break;
     case Family::kIpv6:
       if (plaintext.size() < sizeof(Ipv6Header)) return std::nullopt;
-      length = size_t{reinterpret_cast<const Ipv6Header*>(plaintext.data())->payload_length.host()} + sizeof(Ipv6Header);
+      length =
+          size_t{reinterpret_cast<const Ipv6Header*>(plaintext.data())->payload_length.host()} + sizeof(Ipv6Header);
       break;
-    case Family::kNone: return std::nullopt;
+    case Family::kNone:
+      return std::nullopt;
   }
   if (length > plaintext.size()) return std::nullopt;
   return length;

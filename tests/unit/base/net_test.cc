@@ -49,7 +49,8 @@ TEST(Net, EndpointsRoundTrip) {
 
 TEST(Net, MacsRoundTrip) {
   EXPECT_EQ(to_string(*parse_mac("02:00:5e:10:00:ff")), "02:00:5e:10:00:ff");
-  for (const char* text : {"", "02:00:5e:10:00", "02-00-5e-10-00-ff", "0g:00:5e:10:00:ff"}) EXPECT_FALSE(parse_mac(text));
+  for (const char* text : {"", "02:00:5e:10:00", "02-00-5e-10-00-ff", "0g:00:5e:10:00:ff"})
+    EXPECT_FALSE(parse_mac(text));
 }
 
 }  // namespace

@@ -63,8 +63,7 @@ TEST(Checksum, AdjustEqualsRecomputation) {
   for (unsigned tos = 0; tos < 256; ++tos) {
     header.tos = 0;
     header.checksum = ipv4_header_checksum(header);
-    const uint16_t adjusted =
-        checksum_adjust(header.checksum.host(), 0x4500, static_cast<uint16_t>(0x4500 | tos));
+    const uint16_t adjusted = checksum_adjust(header.checksum.host(), 0x4500, static_cast<uint16_t>(0x4500 | tos));
     header.tos = static_cast<uint8_t>(tos);
     EXPECT_EQ(adjusted, ipv4_header_checksum(header));
   }
