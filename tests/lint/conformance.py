@@ -3,8 +3,8 @@
 
     conformance.py --write     puts the tests that name a case into its row
 
-A test names its cases where it stands: in a comment on the line of TEST(...) or directly above it, in the docstring of a
-Python test or of its class, as `H-01` or `M-05 to M-07`. A row without a test keeps what was written by hand: `- ` and why.
+A test names its cases where it stands: in a comment on the line of TEST(...) or directly above it, at the
+beginning of its name (`D20SplitsIpv4`), or in the docstring of a Python test, as `H-01` or `M-05 to M-07`. A row without a test keeps what was written by hand: `- ` and why.
 """
 import ast
 import os
@@ -48,6 +48,9 @@ def tests_of_cpp(text):
         while above >= 0 and lines[above].startswith("//"):
             said = lines[above] + " " + said
             above -= 1
+        in_name = re.match(r"([%s])(\d\d)(?!\d)" % "".join(GROUPS), match[2])
+        if in_name:
+            said += " %s-%s" % in_name.groups()
         yield "%s.%s" % match.groups(), ids_in(said)
 
 
