@@ -28,7 +28,8 @@ def pings(sites):
             address = str(far.host_address(version).ip)
             near.host.reaches(address)
             answered = near.host.ping(address, count=5)
-            print("host %s -> host %s  %-16s %d of 5 answered" % (near.label.upper(), far.label.upper(), address, answered), flush=True)
+            print("host %s -> host %s  %-16s %d of 5 answered" % (near.label.upper(), far.label.upper(), address,
+                                                                  answered), flush=True)
             if answered != 5:
                 raise rig.RigError("pings were lost; see `sluice drops` on the gateways")
 
@@ -44,16 +45,19 @@ def throughput(sites):
             where = "host %s -> host %s  IPv%d" % (near.label.upper(), far.label.upper(), version)
             tcp = near.host.iperf(address, seconds=SECONDS_OF_IPERF)["end"]
             rate = tcp["sum_received"]["bits_per_second"] / 1e9
-            print("%s  TCP %6.3f Gbit/s  %d retransmitted" % (where, rate, tcp["sum_sent"].get("retransmits", 0)), flush=True)
+            print("%s  TCP %6.3f Gbit/s  %d retransmitted" % (where, rate, tcp["sum_sent"].get("retransmits", 0)),
+                  flush=True)
             udp = near.host.iperf(address, "-u", "-b", "100M", "-l", 1200, seconds=SECONDS_OF_IPERF)["end"]["sum"]
             print("%s  UDP %6.3f Gbit/s  %d of %d packets lost" % (
-                where, udp["bits_per_second"] / 1e9 * (1 - udp["lost_percent"] / 100), udp["lost_packets"], udp["packets"]), flush=True)
+                where, udp["bits_per_second"] / 1e9 * (1 - udp["lost_percent"] / 100), udp["lost_packets"],
+                udp["packets"]), flush=True)
             best = max(best, rate)
     return best
 
 
 def report(gateway):
-    for title, output in (("sluice show", gateway.sluice("show").stdout), ("sluice stats", gateway.sluice("stats").stdout),
+    for title, output in (("sluice show", gateway.sluice("show").stdout), ("sluice stats",
+            gateway.sluice("stats").stdout),
                           ("wg show", gateway.wg("show").stdout)):
         say("%s, on gateway A" % title)
         print(output.rstrip(), flush=True)
@@ -61,7 +65,8 @@ def report(gateway):
 
 def how_to_enter(sites):
     say("still running; enter a machine in a shell of its own with")
-    for what, machine in (("gateway A", sites.a.machine), ("gateway B", sites.b.machine), ("host A", sites.a.host), ("host B", sites.b.host)):
+    for what, machine in (("gateway A", sites.a.machine), ("gateway B", sites.b.machine), ("host A", sites.a.host),
+                          ("host B", sites.b.host)):
         print("  %-10s nsenter --target %d --net --mount bash" % (what, machine.pid))
     print("\nOn a gateway: %s show, wg show, ip address, ip route, tcpdump -i wg0." % sites.a.gateway.cli)
     print("On host A: ping %s, iperf3 -c %s (host B listens)." % ((str(sites.b.host_address(4).ip),) * 2))
@@ -79,13 +84,15 @@ def run(build, keep):
         say("two gateways and two hosts in namespaces")
         sites = TwoSites(lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"), build)
         sites.start()
-        print("gateway A runs %s, gateway B %s; only the public keys were put in" % (sites.a.copy, sites.b.copy), flush=True)
+        print("gateway A runs %s, gateway B %s; only the public keys were put in" % (sites.a.copy, sites.b.copy),
+              flush=True)
         say("ping")
         pings(sites)
         say("iperf3, %d s each" % SECONDS_OF_IPERF)
         best = throughput(sites)
         report(sites.a.gateway)
-        say("throughput: %.2f Gbit/s of TCP through both gateways, AF_PACKET on veth, %d cores for everything" % (best, os.cpu_count()))
+        say("throughput: %.2f Gbit/s of TCP through both gateways, AF_PACKET on veth, %d cores for everything" % (best,
+                os.cpu_count()))
         if keep:
             how_to_enter(sites)
             return

@@ -58,7 +58,8 @@ def tests_of_python(text):
     """(name, ids) of each test method; a class's docstring speaks for its test_every_datagram alone."""
     for cls in [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]:
         of_class = ids_in(ast.get_docstring(cls) or "")
-        for method in [node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]:
+        for method in [node for node in cls.body if isinstance(node,
+                                                               ast.FunctionDef) and node.name.startswith("test_")]:
             ids = ids_in(ast.get_docstring(method) or "")
             if of_class and method.name == "test_every_datagram":
                 ids |= of_class

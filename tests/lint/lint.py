@@ -35,7 +35,8 @@ def sources(*suffixes):
 
 def run(command, cwd=ROOT):
     """Output of a failed command, or None."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace")
     return None if done.returncode == 0 else done.stdout or "exit status %d" % done.returncode
 
 
@@ -74,7 +75,8 @@ def compile_alone(path, build, commands):
         unit = os.path.join(directory, "alone.cc")
         with open(unit, "w", encoding="utf-8") as file:
             file.write('#include "%s"\n' % path * 2)  # twice: the guard is there
-        return run(compiler_flags(nearest(path, commands)) + ["-I" + ROOT, "-O0", "-c", unit, "-o", os.path.join(directory, "alone.o")], build)
+        return run(compiler_flags(nearest(path, commands)) + ["-I" + ROOT, "-O0", "-c", unit, "-o",
+                                                              os.path.join(directory, "alone.o")], build)
 
 
 def check_headers(build):
@@ -132,7 +134,8 @@ def main():
             if problem:
                 failed += 1
                 print(problem)
-            print("[%s] %s.%s (%d ms)" % ("  FAILED  " if problem else "       OK ", arguments.check, name, milliseconds))
+            print("[%s] %s.%s (%d ms)" % ("  FAILED  " if problem else "       OK ", arguments.check, name,
+                                          milliseconds))
     if not checks:
         print("nothing to check: the wrong directory?")
     return 1 if failed or not checks else 0

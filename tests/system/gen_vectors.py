@@ -150,17 +150,20 @@ def gen_data():
         for c in (0, 1, 1 << 32, (1 << 64) - (1 << 13) - 2):
             p = inner_of(n)
             m = s.encrypt(p, counter=c, mtu=1420)
-            out.append({"id": "len%d-ctr%d" % (n, c), "checks": "padding, header, nonce, ciphertext" if n else "keepalive",
+            out.append({"id": "len%d-ctr%d" % (n, c),
+                        "checks": "padding, header, nonce, ciphertext" if n else "keepalive",
                         "counter": str(c), "nonce": hx(w.nonce96(c)), "plaintext": hx(p),
                         "padded_length": len(m) - 32, "message": hx(m)})
     p = inner_of(1420)
     m = s.encrypt(p, counter=7, mtu=None)
     out.append({"id": "len1420-padded-to-1424", "checks": "same packet padded without an MTU cap; a receiver must accept both",
-                "counter": "7", "nonce": hx(w.nonce96(7)), "plaintext": hx(p), "padded_length": len(m) - 32, "message": hx(m)})
+                "counter": "7", "nonce": hx(w.nonce96(7)), "plaintext": hx(p), "padded_length": len(m) - 32,
+                "message": hx(m)})
     p = inner_of(61)
     m = s.encrypt(p, counter=8, pad=False)
     out.append({"id": "len61-unpadded", "checks": "sent without padding, as boringtun and VPP do; a receiver must accept it",
-                "counter": "8", "nonce": hx(w.nonce96(8)), "plaintext": hx(p), "padded_length": len(m) - 32, "message": hx(m)})
+                "counter": "8", "nonce": hx(w.nonce96(8)), "plaintext": hx(p), "padded_length": len(m) - 32,
+                "message": hx(m)})
     v6 = w.ipv6("fd00::2", "fd00::1", 17, w.udp(1, 2, b"0123456789a"))
     m = s.encrypt(v6, counter=9, mtu=1420)
     out.append({"id": "ipv6-59", "checks": "IPv6 inner packet, trimmed by payload length + 40", "counter": "9",
@@ -189,7 +192,8 @@ def gen_malformed():
     stranger = KeyPair(det("stranger"))
     add("unknown-static", ep(stranger).make_initiation(E_I, IDX_I, ts, cookie=False), "unknown-peer",
         "well-formed, but the static key is not configured")
-    add("mac1-for-other-key", ep().make_initiation(E_I, IDX_I, ts, mac1_for=stranger.public, cookie=False), "mac1", "mac1 keyed for another responder")
+    add("mac1-for-other-key", ep().make_initiation(E_I, IDX_I, ts, mac1_for=stranger.public, cookie=False), "mac1",
+        "mac1 keyed for another responder")
     add("mac1-zero", good[:-32] + bytes(32), "mac1", "mac1 all zero")
     add("mac1-last-bit", good[:-17] + bytes([good[-17] ^ 1]) + good[-16:], "mac1", "one bit of mac1 flipped")
     for k in (1, 2, 3):
@@ -200,12 +204,15 @@ def gen_malformed():
     for k, p in enumerate(w.LOW_ORDER_POINTS):
         add("low-order-%d" % k, ep().make_initiation(E_I, IDX_I, ts, ephemeral_public=p, cookie=False), "low-order",
             "ephemeral of low order; everything else computed with an all-zero es, as an attacker can")
-        add("low-order-%d-high-bit" % k, ep().make_initiation(E_I, IDX_I, ts, ephemeral_public=p[:31] + bytes([p[31] | 0x80]), cookie=False),
+        add("low-order-%d-high-bit" % k, ep().make_initiation(E_I, IDX_I, ts,
+                                                              ephemeral_public=p[:31] + bytes([p[31] | 0x80]),
+                                                              cookie=False),
             "low-order", "the same point with the ignored top bit set")
     for name, pos in (("ephemeral", 8), ("static", 40), ("static-tag", 87), ("timestamp", 88), ("timestamp-tag", 115)):
         x = bytearray(good)
         x[pos] ^= 1
-        add("flip-" + name, w.finish_macs(bytes(x[:116]), RESP.public), "auth", "one bit flipped in %s, mac1 recomputed" % name)
+        add("flip-" + name, w.finish_macs(bytes(x[:116]), RESP.public), "auth",
+            "one bit flipped in %s, mac1 recomputed" % name)
     x = bytearray(good)
     x[39] ^= 0x80
     add("ephemeral-top-bit", w.finish_macs(bytes(x[:116]), RESP.public), "auth",
@@ -247,13 +254,17 @@ def gen_malformed_response():
 
     good = responder().make_response(E_R, IDX_R, cookie=False)
     add("control-good", good, "", "must be ACCEPTED and followed by an (empty or staged) data message with counter 0")
-    add("wrong-psk", responder(det("other psk")).make_response(E_R, IDX_R, cookie=False), "auth", "responder used another preshared key")
-    add("wrong-receiver-index", responder().make_response(E_R, IDX_R, receiver_index=IDX_I ^ 1, cookie=False), "index", "unknown receiver index, mac1 right")
-    add("mac1-for-other-key", responder().make_response(E_R, IDX_R, mac1_for=RESP.public, cookie=False), "mac1", "mac1 keyed with the responder's own key")
+    add("wrong-psk", responder(det("other psk")).make_response(E_R, IDX_R, cookie=False), "auth",
+        "responder used another preshared key")
+    add("wrong-receiver-index", responder().make_response(E_R, IDX_R, receiver_index=IDX_I ^ 1, cookie=False), "index",
+        "unknown receiver index, mac1 right")
+    add("mac1-for-other-key", responder().make_response(E_R, IDX_R, mac1_for=RESP.public, cookie=False), "mac1",
+        "mac1 keyed with the responder's own key")
     for k in (1, 2, 3):
         r = bytearray(3)
         r[k - 1] = 0x80
-        add("reserved-%d" % k, responder().make_response(E_R, IDX_R, reserved=bytes(r), cookie=False), "format", "reserved byte %d set" % k)
+        add("reserved-%d" % k, responder().make_response(E_R, IDX_R, reserved=bytes(r), cookie=False), "format",
+            "reserved byte %d set" % k)
     for k, p in enumerate(w.LOW_ORDER_POINTS):
         z = responder()._hs.copy()
         z.ephemeral("", p)
@@ -261,11 +272,13 @@ def gen_malformed_response():
         z.mix_dh("", w.ZERO32, want_key=False)
         z.mix_psk("", PSK)
         body = b"\2\0\0\0" + struct.pack("<II", IDX_R, IDX_I) + p + z.seal("", b"")
-        add("low-order-%d" % k, w.finish_macs(body, INIT.public), "low-order", "low-order ephemeral from the real responder; tag right for zero ee and se")
+        add("low-order-%d" % k, w.finish_macs(body, INIT.public), "low-order",
+            "low-order ephemeral from the real responder; tag right for zero ee and se")
     for name, pos in (("ephemeral", 12), ("tag", 44), ("tag-last", 59)):
         x = bytearray(good)
         x[pos] ^= 1
-        add("flip-" + name, w.finish_macs(bytes(x[:60]), INIT.public), "auth", "bit flipped in %s, mac1 recomputed" % name)
+        add("flip-" + name, w.finish_macs(bytes(x[:60]), INIT.public), "auth",
+            "bit flipped in %s, mac1 recomputed" % name)
     add("sender-index-changed", w.finish_macs(good[:4] + b"\0\0\0\0" + good[8:60], INIT.public), "",
         "sender index is covered by mac1 only: must be ACCEPTED, data goes to index 0")
     for n in (0, 4, 11, 12, 59, 60, 76, 91):
@@ -275,8 +288,10 @@ def gen_malformed_response():
     add("type-4", b"\4" + good[1:], "index", "92 bytes with type 4: data for an unknown index")
     return {"about": "Single datagrams to the initiator of handshake 'psk' that has just sent 'initiation' (fresh state for each). A drop is silent "
                      "and must leave the state as it was: the control message is accepted after any of them.",
-            "initiator_static_private": hx(INIT.private), "responder_static_public": hx(RESP.public), "preshared_key": hx(PSK),
-            "initiator_ephemeral_private": hx(E_I.private), "initiator_index": IDX_I, "initiation": hx(m1), "vectors": out}
+            "initiator_static_private": hx(INIT.private), "responder_static_public": hx(RESP.public),
+            "preshared_key": hx(PSK),
+            "initiator_ephemeral_private": hx(E_I.private), "initiator_index": IDX_I, "initiation": hx(m1),
+            "vectors": out}
 
 
 def gen_malformed_data():
@@ -296,7 +311,8 @@ def gen_malformed_data():
     add("control-keepalive", s.encrypt(b"", counter=5), "", "keepalive: nothing delivered", inner="")
     add("control-ipv6", s.encrypt(p6, counter=5, mtu=1420), "", "delivered", inner=hx(p6))
     add("control-odd-padding", s.encrypt(p, counter=5, pad=5), "", "5 bytes of padding", inner=hx(p))
-    add("control-dirty-padding", s.encrypt(p + b"\xff" * 13, counter=5, pad=False), "", "non-zero padding is cut off unseen", inner=hx(p))
+    add("control-dirty-padding", s.encrypt(p + b"\xff" * 13, counter=5, pad=False), "",
+        "non-zero padding is cut off unseen", inner=hx(p))
     for n in (0, 1, 4, 15, 16, 31):
         add("truncated-%d" % n, good[:n], "format", "shorter than 32")
     for n in (32, 47, len(good) - 1):
@@ -307,13 +323,15 @@ def gen_malformed_data():
         r[k - 1] = 1
         add("reserved-%d" % k, s.encrypt(p, counter=5, reserved=bytes(r)), "format", "reserved byte %d set" % k)
     add("index", s.encrypt(p, counter=5, index=IDX_R ^ 0x01000000), "index", "unknown receiver index")
-    add("other-direction", s.encrypt(p, counter=5, key=other), "auth", "encrypted with the key of the other direction (reflection)")
+    add("other-direction", s.encrypt(p, counter=5, key=other), "auth",
+        "encrypted with the key of the other direction (reflection)")
     for name, pos in (("counter", 8), ("counter-top", 15), ("ciphertext", 16), ("tag", len(good) - 1)):
         x = bytearray(good)
         x[pos] ^= 1
         add("flip-" + name, bytes(x), "auth", "bit flipped")
     for c in ((1 << 64) - 1, w.REJECT_AFTER_MESSAGES_KERNEL64):
-        add("counter-%d" % c, s.encrypt(p, counter=c, mtu=1420), "replay", "authentic, but the counter is beyond every limit")
+        add("counter-%d" % c, s.encrypt(p, counter=c, mtu=1420), "replay",
+            "authentic, but the counter is beyond every limit")
 
     def inner(vid, plain, stage, why, **kw):
         add("inner-" + vid, s.encrypt(plain, counter=5, pad=False), stage, why, **kw)
@@ -326,14 +344,19 @@ def gen_malformed_data():
     inner("one-byte", b"\x45", "inner-type", "one byte")
     for n in (0, 19, len(p) + 1, 65535):
         inner("v4-total-%d" % n, mk(total_length=n), "inner-length", "total_length %d of %d" % (n, len(p)))
-    inner("v4-total-20", mk(total_length=20), "", "total_length 20: header alone is delivered", inner=hx(mk(total_length=20)[:20]))
+    inner("v4-total-20", mk(total_length=20), "", "total_length 20: header alone is delivered",
+          inner=hx(mk(total_length=20)[:20]))
     for n in (len(p6) - 39, 65496, 65535):
-        inner("v6-payload-%d" % n, p6[:4] + struct.pack(">H", n) + p6[6:], "inner-length", "payload_length %d of %d" % (n, len(p6) - 40))
-    inner("v6-payload-0", p6[:4] + b"\0\0" + p6[6:], "", "payload_length 0: header alone is delivered", inner=hx((p6[:4] + b"\0\0" + p6[6:])[:40]))
+        inner("v6-payload-%d" % n, p6[:4] + struct.pack(">H", n) + p6[6:], "inner-length",
+              "payload_length %d of %d" % (n, len(p6) - 40))
+    inner("v6-payload-0", p6[:4] + b"\0\0" + p6[6:], "", "payload_length 0: header alone is delivered",
+          inner=hx((p6[:4] + b"\0\0" + p6[6:])[:40]))
     for src in ("10.0.0.3", "0.0.0.0", "255.255.255.255", "10.0.0.1"):
-        inner("source-" + src, w.ipv4(src, "10.0.0.1", 17, w.udp(1, 2, b"x")), "source", "inner source is not the peer's")
+        inner("source-" + src, w.ipv4(src, "10.0.0.1", 17, w.udp(1, 2, b"x")), "source",
+              "inner source is not the peer's")
     for src in ("fd00::3", "::ffff:10.0.0.2", "::"):
-        inner("source-" + src, w.ipv6(src, "fd00::1", 17, w.udp(1, 2, b"x")), "source", "inner source is not the peer's")
+        inner("source-" + src, w.ipv6(src, "fd00::1", 17, w.udp(1, 2, b"x")), "source",
+              "inner source is not the peer's")
     return {"about": "Single data messages to the responder of handshake 'psk', whose peer (the initiator) has allowed ips 10.0.0.2/32 and fd00::2/128; "
                      "fresh replay window for each. dropped_at format, index, auth, replay: no effect at all. inner-type, inner-length, source: nothing is "
                      "delivered, but the message counts as authentic (confirms the key, roams, timers).",
@@ -365,12 +388,15 @@ def gen_replay():
             [0, 1, 1, 9, 8, 7, 7, L, L - 1, L - 1, L - 2, 2, 2, L + 16, 3, L + 16, 4 * L, 4 * L - (L - 1), 10,
              4 * L - L, 4 * L - (L + 1), 4 * L - (L - 2), 4 * L + 1 - L, 0, lim, lim - 1, lim, lim - 1, lim - 2,
              lim + 1, lim + 2, lim - 2, lim - 3, 0, (1 << 64) - 1])
-    seq("window-forward", "fill 1..W, then 0 is exactly W behind and still good, once", K, list(range(1, W + 1)) + [0, 0])
-    seq("window-forward-one-more", "fill 2..W+1: 1 is good, 0 is W+1 behind and refused", K, list(range(2, W + 2)) + [1, 0])
+    seq("window-forward", "fill 1..W, then 0 is exactly W behind and still good, once", K,
+        list(range(1, W + 1)) + [0, 0])
+    seq("window-forward-one-more", "fill 2..W+1: 1 is good, 0 is W+1 behind and refused", K,
+        list(range(2, W + 2)) + [1, 0])
     seq("window-backward", "descending W..0 all good", K, list(range(W, -1, -1)))
     seq("window-backward-one-more", "descending W+1..1 good, then 0 refused", K, list(range(W + 1, 0, -1)) + [0])
     seq("jump-clears", "a jump of more than the bitmap leaves no stale bits", K,
-        [5, 5 + 8192, 5 + 8192 - 64, 5 + 3 * 8192, 5 + 3 * 8192 - 1, 5 + 3 * 8192 - 8192 + 64, 5 + 3 * 8192 - 8192 + 63])
+        [5, 5 + 8192, 5 + 8192 - 64, 5 + 3 * 8192, 5 + 3 * 8192 - 1, 5 + 3 * 8192 - 8192 + 64,
+         5 + 3 * 8192 - 8192 + 63])
     seq("word-edges", "64-bit word borders", K, [63, 64, 62, 65, 127, 128, 126, 129, 63, 64, 127, 128])
     seq("block-reuse", "bit positions 8192 apart must not alias", K, [0, 8192, 8191, 1, 64, 65, 16384, 8256, 8255])
     return {"about": "Anti-replay: window W = 8192 - 64 = %d. A counter c is accepted when c < limit, c is not more than W below "
@@ -429,26 +455,34 @@ def gen_allowedips():
              (ins, "192.168.4.0/24", "a"), (ins, "192.168.4.4/32", "b"), (ins, "192.168.0.0/16", "c"),
              (ins, "192.95.5.64/27", "d"), (ins, "192.95.5.65/27", "c"), (ins, "0.0.0.0/0", "e"),
              (ins, "::/0", "e"), (ins, "::/0", "f"), (ins, "2404:6800::/32", "g"),
-             (ins, "2404:6800:4004:800:dead:beef:dead:beef/64", "h"), (ins, "2404:6800:4004:800:dead:beef:dead:beef/128", "a"),
-             ("lookup", "192.168.4.20", "192.168.4.0", "192.168.4.4", "192.168.200.182", "192.95.5.68", "192.95.5.96", "8.8.8.8",
+             (ins, "2404:6800:4004:800:dead:beef:dead:beef/64", "h"),
+             (ins, "2404:6800:4004:800:dead:beef:dead:beef/128", "a"),
+             ("lookup", "192.168.4.20", "192.168.4.0", "192.168.4.4", "192.168.200.182", "192.95.5.68", "192.95.5.96",
+              "8.8.8.8",
               "2404:6800:4004:806::1006", "2404:67ff:4004:806::1", "2404:6801::1", "2404:6800:4004:800:1234::5678",
               "2404:6800:4004:800:dead:beef:dead:beef"),
              ("list", "c"), ("list", "d"), ("list", "h"))
     scenario("move-between-peers", "an identical prefix moves; a longer one splits; removing the owner of the longer one falls back",
              (ins, "10.0.0.0/8", "a"), (ins, "10.0.0.0/8", "b"), ("lookup", "10.1.2.3"), ("list", "a"), ("list", "b"),
-             (ins, "10.1.0.0/16", "a"), ("lookup", "10.1.2.3", "10.2.2.3"), ("remove_peer", "a"), ("lookup", "10.1.2.3"),
+             (ins, "10.1.0.0/16", "a"), ("lookup", "10.1.2.3", "10.2.2.3"), ("remove_peer", "a"),
+             ("lookup", "10.1.2.3"),
              ("remove_peer", "b"), ("lookup", "10.1.2.3"))
     scenario("no-default", "no match gives no peer, in both families; v4 entries never match v6",
              (ins, "10.0.0.0/8", "a"), ("lookup", "11.0.0.1", "::ffff:10.0.0.1", "::a00:1"), (ins, "::/0", "b"),
              ("lookup", "::ffff:10.0.0.1", "11.0.0.1"))
     scenario("remove-one", "removing a single prefix: only exact prefix and only by its owner",
-             (ins, "10.0.0.0/24", "a"), (ins, "10.0.0.0/16", "b"), ("remove", "10.0.0.0/24", "b"), ("lookup", "10.0.0.1"),
-             ("remove", "10.0.0.0/25", "a"), ("lookup", "10.0.0.1"), ("remove", "10.0.0.77/24", "a"), ("lookup", "10.0.0.1"),
+             (ins, "10.0.0.0/24", "a"), (ins, "10.0.0.0/16", "b"), ("remove", "10.0.0.0/24", "b"),
+             ("lookup", "10.0.0.1"),
+             ("remove", "10.0.0.0/25", "a"), ("lookup", "10.0.0.1"), ("remove", "10.0.0.77/24", "a"),
+             ("lookup", "10.0.0.1"),
              ("remove", "10.0.0.0/16", "b"), ("lookup", "10.0.0.1"))
     scenario("edges", "/0, /1, /31, /32, first and last address, both families",
-             (ins, "0.0.0.0/1", "a"), (ins, "128.0.0.0/1", "b"), (ins, "255.255.255.255/32", "c"), (ins, "255.255.255.254/31", "d"),
-             (ins, "8000::/1", "a"), (ins, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", "c"), (ins, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", "d"),
-             ("lookup", "0.0.0.0", "127.255.255.255", "128.0.0.0", "255.255.255.253", "255.255.255.254", "255.255.255.255",
+             (ins, "0.0.0.0/1", "a"), (ins, "128.0.0.0/1", "b"), (ins, "255.255.255.255/32", "c"),
+             (ins, "255.255.255.254/31", "d"),
+             (ins, "8000::/1", "a"), (ins, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", "c"),
+             (ins, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", "d"),
+             ("lookup", "0.0.0.0", "127.255.255.255", "128.0.0.0", "255.255.255.253", "255.255.255.254",
+              "255.255.255.255",
               "7fff::1", "8000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
               "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
     ops, state = [], 12345
@@ -482,13 +516,17 @@ def gen_allowedips():
 
 def gen_small():
     pad = [{"length": n, "mtu": m, "padded": w.padded_length(n, m)} for m in (0, 1420, 1280, 1299, 1300, 9000)
-           for n in (0, 1, 15, 16, 17, 20, 1263, 1264, 1265, 1279, 1280, 1281, 1296, 1297, 1299, 1300, 1408, 1409, 1420, 1421, 2840, 2841, 9000)
+           for n in (0, 1, 15, 16, 17, 20, 1263, 1264, 1265, 1279, 1280, 1281, 1296, 1297, 1299, 1300, 1408, 1409,
+                     1420, 1421, 2840, 2841, 9000)
            if not (m and n > 4 * m)]
     tai = []
-    for s, n in ((0, 0), (0, 1), (1700000000, 123456789), (1700000000, 16777215), (1700000000, 16777216), (1700000000, 999999999), (4294967296, 500000000)):
-        tai.append({"unix_seconds": s, "nanoseconds": n, "exact": hx(w.tai64n(s, n, whiten=False)), "on_the_wire": hx(w.tai64n(s, n))})
+    for s, n in ((0, 0), (0, 1), (1700000000, 123456789), (1700000000, 16777215), (1700000000, 16777216),
+                 (1700000000, 999999999), (4294967296, 500000000)):
+        tai.append({"unix_seconds": s, "nanoseconds": n, "exact": hx(w.tai64n(s, n, whiten=False)),
+                    "on_the_wire": hx(w.tai64n(s, n))})
     names = ["Not-ECT", "ECT(1)", "ECT(0)", "CE"]
-    enc = [{"inner": names[i], "outer": names[o], "rfc6040_normal_mode": names[i]} for i, o in ((0, 0), (1, 1), (2, 2), (3, 2))]
+    enc = [{"inner": names[i], "outer": names[o], "rfc6040_normal_mode": names[i]} for i,
+           o in ((0, 0), (1, 1), (2, 2), (3, 2))]
     dec = []
     for i in range(4):
         for o in range(4):
@@ -496,8 +534,10 @@ def gen_small():
             dec.append({"inner": names[i], "outer": names[o], "inner_after": names[res],
                         "rfc6040_would": "drop" if (i == 0 and o == 3) else "same"})
     kd = []
-    for label, key, data in (("empty-data", det("kdf key"), b""), ("32", det("kdf key"), det("kdf data")), ("long", det("kdf key"), bytes(range(200)))):
-        kd.append({"id": label, "chaining_key": hx(key), "input": hx(data), "t1_t2_t3": [hx(x) for x in w.kdf(3, key, data)]})
+    for label, key, data in (("empty-data", det("kdf key"), b""), ("32", det("kdf key"), det("kdf data")),
+                             ("long", det("kdf key"), bytes(range(200)))):
+        kd.append({"id": label, "chaining_key": hx(key), "input": hx(data),
+                   "t1_t2_t3": [hx(x) for x in w.kdf(3, key, data)]})
     return {
         "kdf": kd,
         "padding": {"about": "plaintext length after padding; mtu 0 = unknown", "vectors": pad},
@@ -506,12 +546,15 @@ def gen_small():
                          "cookie replies. Decapsulation: with current kernels; before the ECT(1) rule was added, ECT(0)+outer ECT(1) stayed ECT(0).",
                 "encapsulate": enc, "decapsulate": dec},
         "reserved_keys": {"low_order_points": [hx(p) for p in w.LOW_ORDER_POINTS]},
-        "clamping": [{"private": "ff" * 32, "stored": hx(w.clamp(b"\xff" * 32))}, {"private": "00" * 32, "stored": hx(w.clamp(bytes(32)))}],
+        "clamping": [{"private": "ff" * 32, "stored": hx(w.clamp(b"\xff" * 32))},
+                     {"private": "00" * 32, "stored": hx(w.clamp(bytes(32)))}],
     }
 
 
-FILES = {"handshake.json": gen_handshake, "mac1_known.json": gen_mac1_known, "cookie.json": gen_cookie, "data.json": gen_data,
-         "malformed.json": gen_malformed, "malformed_response.json": gen_malformed_response, "malformed_data.json": gen_malformed_data,
+FILES = {"handshake.json": gen_handshake, "mac1_known.json": gen_mac1_known, "cookie.json": gen_cookie,
+         "data.json": gen_data,
+         "malformed.json": gen_malformed, "malformed_response.json": gen_malformed_response,
+         "malformed_data.json": gen_malformed_data,
          "replay.json": gen_replay, "allowedips.json": gen_allowedips, "small.json": gen_small}
 
 
@@ -547,12 +590,14 @@ def check(vdir):
             out.append(hm(prk, (out[-1] if out else b"") + bytes([i + 1])))
         return out
 
-    seal = lambda k, c, p, ad: na.crypto_aead_chacha20poly1305_ietf_encrypt(p, ad, bytes(4) + c.to_bytes(8, "little"), k)
+    seal = lambda k, c, p, ad: na.crypto_aead_chacha20poly1305_ietf_encrypt(p, ad, bytes(4) + c.to_bytes(8, "little"),
+            k)
     DH, PUB = na.crypto_scalarmult, na.crypto_scalarmult_base
 
     for v in load("handshake.json")["vectors"]:
         g = {k: U(x) for k, x in v.items() if isinstance(x, str) and k not in ("id", "checks")}
-        Si, Sr, Ei, Er = (g[x + "_private"] for x in ("initiator_static", "responder_static", "initiator_ephemeral", "responder_ephemeral"))
+        Si, Sr, Ei, Er = (g[x + "_private"] for x in ("initiator_static", "responder_static", "initiator_ephemeral",
+                                                      "responder_ephemeral"))
         ck = H(b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s")
         h = H(H(ck, b"WireGuard v1 zx2c4 Jason@zx2c4.com"), PUB(Sr))
         ei = PUB(Ei)
@@ -575,7 +620,8 @@ def check(vdir):
         h = H(h, tau)
         en = seal(k, 0, b"", h)
         h = H(h, en)
-        m = b"\2\0\0\0" + v["responder_index"].to_bytes(4, "little") + v["initiator_index"].to_bytes(4, "little") + er + en
+        m = b"\2\0\0\0" + v["responder_index"].to_bytes(4, "little") + v["initiator_index"].to_bytes(4,
+                "little") + er + en
         m += MAC(H(b"mac1----", PUB(Si)), m)
         m += MAC(g["cookie_in_response"], m) if g["cookie_in_response"] else bytes(16)
         ok("handshake response: " + v["id"], m == g["response"] and len(m) == 92)
@@ -584,7 +630,8 @@ def check(vdir):
         ok("handshake final ck and h: " + v["id"], (U(last["ck"]), U(last["h"])) == (ck, h))
     for v in load("mac1_known.json")["vectors"]:
         m = U(v["initiation"])
-        ok("linux-made mac1: " + v["id"], len(m) == 148 and MAC(H(b"mac1----", U(v["responder_static_public"])), m[:116]) == m[116:132])
+        ok("linux-made mac1: " + v["id"], len(m) == 148 and MAC(H(b"mac1----", U(v["responder_static_public"])),
+                                                                m[:116]) == m[116:132])
     for v in load("cookie.json")["vectors"]:
         c = MAC(U(v["issuer_secret"]), U(v["cookie_input"]))
         k = H(b"cookie--", U(v["issuer_static_public"]))
@@ -596,7 +643,8 @@ def check(vdir):
     for v in d["vectors"]:
         c, p = int(v["counter"]), U(v["plaintext"])
         p += bytes(v["padded_length"] - len(p))
-        m = b"\4\0\0\0" + d["receiver_index"].to_bytes(4, "little") + c.to_bytes(8, "little") + seal(U(d["key"]), c, p, b"")
+        m = b"\4\0\0\0" + d["receiver_index"].to_bytes(4, "little") + c.to_bytes(8, "little") + seal(U(d["key"]), c, p,
+                b"")
         ok("data message: " + v["id"], m == U(v["message"]))
     mal = load("malformed.json")
     for v in mal["vectors"]:
@@ -642,7 +690,8 @@ def check(vdir):
                     why = "source"
         except w.WgError as x:
             why = x.reason
-        ok("malformed data: %s is dropped at %r" % (v["id"], why), why == v["dropped_at"] and (why or hx(got) == v["inner"]))
+        ok("malformed data: %s is dropped at %r" % (v["id"], why),
+           why == v["dropped_at"] and (why or hx(got) == v["inner"]))
     for v in load("replay.json")["vectors"]:         # bitmap algorithm instead of pywg's set
         top, words = 0, [0] * 128                    # top: greatest accepted + 1
         for r in v["runs"]:
@@ -673,10 +722,12 @@ def check(vdir):
                         if enc:
                             p = enc(U(t["key"]), U(t["iv"]), U(t["ct"]) + U(t["tag"]), U(t["aad"]))
                         else:
-                            p = w.ChaCha20Poly1305(U(t["key"])).decrypt(U(t["iv"]), U(t["ct"]) + U(t["tag"]), U(t["aad"]))
+                            p = w.ChaCha20Poly1305(U(t["key"])).decrypt(U(t["iv"]), U(t["ct"]) + U(t["tag"]),
+                                    U(t["aad"]))
                     except (w.WgError, w.InvalidTag):
                         p = None
-                    ok("wycheproof %s: %d" % (name, t["tcId"]), (p == U(t["msg"])) if t["result"] == "valid" else p is None)
+                    ok("wycheproof %s: %d" % (name, t["tcId"]),
+                       (p == U(t["msg"])) if t["result"] == "valid" else p is None)
     npath = os.path.join(vdir, "noise_ikpsk2_public.json")
     if os.path.exists(npath):
         v = load("noise_ikpsk2_public.json")["vector"]
@@ -699,7 +750,8 @@ def check(vdir):
         ok("public Noise IKpsk2 handshake hash: 1", s.h == U(v["handshake_hash"]))
         k1, k2 = w.kdf(2, s.ck, b"")
         for n, x in enumerate(ms[2:]):
-            ok("public Noise IKpsk2 transport: %d" % n, w.aead_seal((k1, k2)[n % 2], n // 2, U(x["payload"])) == U(x["ciphertext"]))
+            ok("public Noise IKpsk2 transport: %d" % n, w.aead_seal((k1, k2)[n % 2], n // 2,
+                                                                    U(x["payload"])) == U(x["ciphertext"]))
     for k, n in n_ok.items():
         print("ok %5d  %s" % (n, k))
 
@@ -715,8 +767,10 @@ def pcap(path):
         for k, p in enumerate(pk):
             f.write(struct.pack("<IIII", TIME[0] + k, 0, len(p), len(p)) + p)
     with open(path + ".keys", "w") as f:
-        for name, key in (("LOCAL_STATIC_PRIVATE_KEY", "initiator_static_private"), ("REMOTE_STATIC_PUBLIC_KEY", "responder_static_public"),
-                          ("LOCAL_EPHEMERAL_PRIVATE_KEY", "initiator_ephemeral_private"), ("PRESHARED_KEY", "preshared_key")):
+        for name, key in (("LOCAL_STATIC_PRIVATE_KEY", "initiator_static_private"),
+                          ("REMOTE_STATIC_PUBLIC_KEY", "responder_static_public"),
+                          ("LOCAL_EPHEMERAL_PRIVATE_KEY", "initiator_ephemeral_private"),
+                          ("PRESHARED_KEY", "preshared_key")):
             f.write("%s = %s\n" % (name, base64.b64encode(bytes.fromhex(hs[key])).decode()))
 
 

@@ -84,7 +84,8 @@ class Udp:
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         self.socket.settimeout(timeout)
         message, ancillary, _, _ = self.socket.recvmsg(65535, 64)
-        return message, next(data[0] for level, kind, data in ancillary if (level, kind) == (socket.IPPROTO_IP, socket.IP_TOS))
+        return message, next(data[0] for level, kind, data in ancillary if (level, kind) == (socket.IPPROTO_IP,
+                socket.IP_TOS))
 
     def drain(self):
         count = 0
@@ -158,11 +159,13 @@ class PeeringCase(unittest.TestCase):
             rig.kernel_end(cls.gateway_machine, "wan0", "192.0.2.1/24", "2001:db8::1/64")
             key = rig.Key()
             key.private = b64(cls.key.private)
-            cls.gateway = rig.WireguardGo(cls.gateway_machine).start(key, PORT, GATEWAY_INNER4 + "/24", GATEWAY_INNER6 + "/64")
+            cls.gateway = rig.WireguardGo(cls.gateway_machine).start(key, PORT, GATEWAY_INNER4 + "/24",
+                                                                     GATEWAY_INNER6 + "/64")
             return
         cls.lab.write("gateway.key", b64(cls.key.private) + "\n")
         config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering"} + cls.more_config)
-        cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering", daemon=cls.daemon).start(environment=cls.environment)
+        cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering",
+                                  daemon=cls.daemon).start(environment=cls.environment)
 
     @classmethod
     def wait_for_quiet(cls):
@@ -196,7 +199,8 @@ class PeeringCase(unittest.TestCase):
         for peer in self.wg("show", "wg0", "peers").split():
             self.wg_set("peer", peer, "remove")
 
-    def add_peer(self, psk=pywg.ZERO32, endpoint=None, allowed=(X_INNER4 + "/32", X_INNER6 + "/128"), keepalive=0, static=None):
+    def add_peer(self, psk=pywg.ZERO32, endpoint=None, allowed=(X_INNER4 + "/32", X_INNER6 + "/128"), keepalive=0,
+                 static=None):
         """Configures a new peer on the gateway; its Endpoint for X."""
         me = static or KeyPair.generate()
         arguments = ["peer", b64(me.public), "allowed-ips", ",".join(allowed), "persistent-keepalive", keepalive]
@@ -309,4 +313,5 @@ class PeeringCase(unittest.TestCase):
 
 
 def echo(seq, source=X_INNER4, destination=GATEWAY_INNER4, size=56, **options):
-    return pywg.ipv4(source, destination, 1, pywg.icmp_echo(0x5157, seq, bytes(k & 0xFF for k in range(size))), **options)
+    return pywg.ipv4(source, destination, 1, pywg.icmp_echo(0x5157, seq, bytes(k & 0xFF for k in range(size))),
+                     **options)

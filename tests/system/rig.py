@@ -58,7 +58,8 @@ def missing_for_rig():
         return "needs root, for network namespaces"
     if not os.path.exists("/dev/net/tun"):
         return "needs /dev/net/tun"
-    probe = subprocess.run(["unshare", "--net", "--mount", "ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"],
+    probe = subprocess.run(["unshare", "--net", "--mount", "ip", "link", "add", "probe0", "type", "veth", "peer",
+                            "name", "probe1"],
                            capture_output=True, text=True, check=False)
     if probe.returncode:
         return "cannot make a veth pair in a network namespace: %s" % (probe.stderr.strip().splitlines() or ["?"])[-1]
@@ -99,7 +100,8 @@ class Process:
         """Waits for the condition, but not for a program that has ended."""
         def check():
             if not self.running():
-                raise RigError("%s ended with status %s\n%s" % (self.what, self.child.returncode, self.output()[-2000:]))
+                raise RigError("%s ended with status %s\n%s" % (self.what, self.child.returncode,
+                                                                self.output()[-2000:]))
             return condition()
         return wait_until(check, lambda: "%s: %s\n%s" % (self.what, what, self.output()[-2000:]), timeout)
 
@@ -117,7 +119,8 @@ class Machine:
         self.pid = self.holder.pid
 
     def enter(self, *command):
-        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--wd=%s" % os.getcwd(), "--", *map(str, command)]
+        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--wd=%s" % os.getcwd(), "--",
+                *map(str, command)]
 
     def run(self, *command, stdin=None, check=True, timeout=30.0):
         """Runs to its end; the CompletedProcess with text output."""
@@ -132,7 +135,8 @@ class Machine:
         return self.run(*command, **options).stdout
 
     def start(self, *command, environment=None):
-        return self.lab.popen(self.enter(*command), "%s-%s" % (self.name, os.path.basename(str(command[0]))), environment)
+        return self.lab.popen(self.enter(*command), "%s-%s" % (self.name, os.path.basename(str(command[0]))),
+                              environment)
 
     def sysctl(self, key, value):
         self.run("sysctl", "-qw", "%s=%s" % (key, value))
@@ -165,7 +169,8 @@ class Machine:
     def ping(self, address, count=3, interval=0.2, size=56, timeout=None, source=None):
         """How many of `count` echo requests were answered."""
         wait = timeout or 2
-        command = ["ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait, "-w", int(count * interval + wait + 1)]
+        command = ["ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait, "-w",
+                   int(count * interval + wait + 1)]
         done = self.run(*command, *(["-I", source] if source else []), address, check=False,
                         timeout=count * interval + wait + 10)
         for word in done.stdout.split(", "):
@@ -175,7 +180,8 @@ class Machine:
 
     def reaches(self, address, timeout=15.0, **options):
         """Pings until the first answer: neighbours and handshakes take their time."""
-        return wait_until(lambda: self.ping(address, count=1, timeout=1, **options), "%s to reach %s" % (self.name, address),
+        return wait_until(lambda: self.ping(address, count=1, timeout=1, **options),
+                          "%s to reach %s" % (self.name, address),
                           timeout)
 
     def serve_iperf(self, port=5201):
@@ -185,7 +191,8 @@ class Machine:
 
     def iperf(self, address, *options, seconds=3, port=5201):
         """iperf3's result as it reports it in JSON."""
-        done = self.run("iperf3", "-J", "-c", address, "-p", port, "-t", seconds, *options, check=False, timeout=seconds + 30)
+        done = self.run("iperf3", "-J", "-c", address, "-p", port, "-t", seconds, *options, check=False,
+                        timeout=seconds + 30)
         try:
             result = json.loads(done.stdout)
         except ValueError:
@@ -236,7 +243,8 @@ class Lab:
     def cable(self, a, a_interface, b, b_interface, mtu=1500):
         """A veth pair between two machines. IPv6 stays off until addresses are added by a kernel end: see kernel_end()."""
         subprocess.run(["ip", "link", "add", a_interface, "mtu", str(mtu), "netns", str(a.pid), "type", "veth",
-                        "peer", "name", b_interface, "mtu", str(mtu), "netns", str(b.pid)], check=True, capture_output=True)
+                        "peer", "name", b_interface, "mtu", str(mtu), "netns", str(b.pid)], check=True,
+                        capture_output=True)
         for machine, interface in ((a, a_interface), (b, b_interface)):
             machine.sysctl("net.ipv6.conf.%s.disable_ipv6" % interface, 1)
             # Kernel sockets leave checksums to the device, which a veth never computes and a user-space reader sees.
@@ -306,7 +314,8 @@ class Key:
 
     def __init__(self):
         self.private = subprocess.run(["wg", "genkey"], check=True, capture_output=True, text=True).stdout.strip()
-        self.public = subprocess.run(["wg", "pubkey"], input=self.private, check=True, capture_output=True, text=True).stdout.strip()
+        self.public = subprocess.run(["wg", "pubkey"], input=self.private, check=True, capture_output=True,
+                                     text=True).stdout.strip()
 
 
 def preshared_key():
@@ -369,7 +378,8 @@ class WireguardGo:
     def start(self, key, listen_port, *addresses, mtu=1420):
         self.process = self.machine.start(program("wireguard-go"), "-f", self.interface,
                                           environment={"LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"})
-        self.process.ready(lambda: self.machine.run("wg", "show", self.interface, check=False).returncode == 0, "its socket")
+        self.process.ready(lambda: self.machine.run("wg", "show", self.interface, check=False).returncode == 0,
+                           "its socket")
         self.set("listen-port", listen_port, "private-key", "/dev/stdin", stdin=key.private)
         self.machine.add_addresses(self.interface, *addresses)
         self.machine.run("ip", "link", "set", self.interface, "mtu", mtu, "up")

@@ -46,7 +46,8 @@ class Result(unittest.TestResult):
 
     def finish(self, word, test):
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print("[%s] %s (%d ms)" % (word, name_of(test), (time.monotonic() - getattr(self, "start", time.monotonic())) * 1000), flush=True)
+        print("[%s] %s (%d ms)" % (word, name_of(test),
+                                   (time.monotonic() - getattr(self, "start", time.monotonic())) * 1000), flush=True)
 
     def addSuccess(self, test):
         super().addSuccess(test)

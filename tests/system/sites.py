@@ -31,7 +31,8 @@ class Site:
     def write_copy(self, remote_public, psk):
         with open(self.path, encoding="utf-8") as file:
             text = file.read()
-        text = re.sub(r'^(\s*public-key\s*=\s*)"[^"]*"', lambda match: '%s"%s"' % (match[1], remote_public), text, flags=re.M)
+        text = re.sub(r'^(\s*public-key\s*=\s*)"[^"]*"', lambda match: '%s"%s"' % (match[1], remote_public), text,
+                      flags=re.M)
         with open(self.copy, "w", encoding="utf-8") as file:
             file.write(text)
         self.write_secret(self.tunnel["private-key-file"], self.key.private)
@@ -62,7 +63,8 @@ class Site:
         return ipaddress.ip_interface("%s/%d" % (gateway.ip + 1, gateway.network.prefixlen))
 
     def tunnel_address(self, version):
-        return next((str(a.ip) for a in map(ipaddress.ip_interface, self.tunnel["addresses"]) if a.version == version), None)
+        return next((str(a.ip) for a in map(ipaddress.ip_interface, self.tunnel["addresses"]) if a.version == version),
+                    None)
 
     def wan_address(self, version):
         return str(self.addresses("wan", version)[0].ip)

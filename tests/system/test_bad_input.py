@@ -69,7 +69,8 @@ class BadInput(unittest.TestCase):
         self.refused(r"wrong\.toml:4:\d+: gateway\.", "workers", config=self.config(gateway="wokers = [0]"))
 
     def test_all_errors_at_once(self):
-        self.refused("listen-port", "mtu", config=self.lab.write("two.toml", '[[tunnel]]\nname = "wg0"\nprivate-key-file = "good.key"\n'
+        self.refused("listen-port", "mtu", config=self.lab.write("two.toml",
+                                                                 '[[tunnel]]\nname = "wg0"\nprivate-key-file = "good.key"\n'
                                                                  'listen-port = 99999\nmtu = 100\n'), count=2)
 
     def test_check_says_the_same(self):
@@ -115,10 +116,12 @@ class BadInput(unittest.TestCase):
             gateway.stop()
 
     def test_no_tun_permission(self):
-        self.refused("(?i)CAP_NET_ADMIN|permi", prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"))
+        self.refused("(?i)CAP_NET_ADMIN|permi", prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps",
+                                                        "-net_admin"))
 
     def test_no_tun_device(self):
-        self.refused("/dev/net/tun", prefix=("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"))
+        self.refused("/dev/net/tun", prefix=("unshare", "--mount", "sh", "-c",
+                                             'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"))
 
     def test_no_hugepages_are_no_error(self):
         """They are used when there are some; `memory` beyond what there is, is said."""

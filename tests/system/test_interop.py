@@ -63,7 +63,8 @@ class WireguardGo(unittest.TestCase):
             text += 'preshared-key-file = "theirs.psk"\n'
         if initiator == "ours":
             text += 'endpoint = "%s"\n' % rig.endpoint(their_outer, 51821)
-        self.gateway = rig.Gateway(ours, lab.write("ours.toml", text), os.environ["SLUICE_BUILD"], name="interop").start()
+        self.gateway = rig.Gateway(ours, lab.write("ours.toml", text), os.environ["SLUICE_BUILD"],
+                                   name="interop").start()
         other = rig.WireguardGo(theirs).start(their_key, 51821, "10.255.0.2/24", "fdff::2/64")
         other.add_peer(our_key.public, ["10.255.0.1/32", "fdff::1/128", "10.1.0.0/24", "fd01::/64"],
                        endpoint=rig.endpoint(our_outer, 51820) if initiator == "theirs" else None, psk=secret)

@@ -51,7 +51,8 @@ class MalformedInitiation(PeeringCase):
             with self.subTest(vector["id"]):
                 # A peer that was removed and added has forgotten the timestamp: a fresh responder.
                 self.wg_set("peer", self.peer, "remove")
-                self.wg_set("peer", self.peer, "preshared-key", "/dev/stdin", stdin=b64(bytes.fromhex(self.file["preshared_key"])))
+                self.wg_set("peer", self.peer, "preshared-key", "/dev/stdin",
+                            stdin=b64(bytes.fromhex(self.file["preshared_key"])))
                 message = bytes.fromhex(vector["message"])
                 if vector["dropped_at"]:
                     self.assert_silent(udp, message, vector["checks"], reason=self.reason(vector))
@@ -131,7 +132,8 @@ class MalformedResponse(PeeringCase):
             with self.subTest(vector["id"]):
                 peer, good, again = self.waiting(udp)
                 message = self.recipe(vector["id"], good, again)
-                self.assertEqual(len(message), len(bytes.fromhex(vector["message"])), "recipe and vector differ in length")
+                self.assertEqual(len(message), len(bytes.fromhex(vector["message"])),
+                                 "recipe and vector differ in length")
                 if vector["dropped_at"]:
                     self.assert_silent(udp, message, vector["checks"], reason=self.reason(vector))
                     udp.send(good)
@@ -212,7 +214,8 @@ class MalformedData(PeeringCase):
         if vector["id"] == "other-direction":
             return session.encrypt(self.control_plaintext(file_key), counter=counter, pad=False, key=session.recv_key)
         if name.startswith("flip") or vector["id"].startswith("flip"):
-            position = {"flip-counter": 8, "flip-counter-top": 15, "flip-ciphertext": 20, "flip-tag": len(good) - 1}[vector["id"]]
+            position = {"flip-counter": 8, "flip-counter-top": 15, "flip-ciphertext": 20,
+                        "flip-tag": len(good) - 1}[vector["id"]]
             return good[:position] + bytes([good[position] ^ (0x80 if position == 15 else 1)]) + good[position + 1:]
         if name == "counter":
             return session.encrypt(self.control_plaintext(file_key), counter=int(detail), pad=False)
@@ -236,7 +239,8 @@ class MalformedData(PeeringCase):
             with self.subTest(vector["id"]):
                 sniffer.drain()
                 message = self.recipe(vector, peer.session)
-                self.assertEqual(len(message), len(bytes.fromhex(vector["message"])), "recipe and vector differ in length")
+                self.assertEqual(len(message), len(bytes.fromhex(vector["message"])),
+                                 "recipe and vector differ in length")
                 if vector["dropped_at"]:
                     self.assert_silent(udp, message, vector["checks"], reason=self.reason(vector))
                     delivered = sniffer.receive(0.1 if AGAINST_WIREGUARD_GO else 0.01)
@@ -247,7 +251,8 @@ class MalformedData(PeeringCase):
                         delivered = sniffer.receive(1.0 if vector["inner"] else 0.1)
                     self.assertEqual((delivered or b"").hex(), vector["inner"])
                 udp.drain()
-        self.assertIsNotNone(self.ping(udp, peer, 1, source="10.0.0.2", destination="10.0.0.1"), "the session must have survived")
+        self.assertIsNotNone(self.ping(udp, peer, 1, source="10.0.0.2", destination="10.0.0.1"),
+                             "the session must have survived")
 
     def reason(self, vector):
         return self.REASONS[vector["dropped_at"]]
@@ -289,7 +294,8 @@ class MalformedData(PeeringCase):
     def test_types(self):
         """M-06: types 0 and 5 to 255, and a type in the wrong byte order"""
         udp = self.udp()
-        types = [bytes([number, 0, 0, 0]) for number in (0, *range(5, 256))] + [bytes([0, 0, 0, number]) for number in (1, 2, 3, 4)]
+        types = [bytes([number, 0, 0, 0]) for number in (0, *range(5, 256))] + [bytes([0, 0, 0,
+                number]) for number in (1, 2, 3, 4)]
         with self.drops(message_invalid=len(types)):
             for kind in types:
                 udp.send(kind + os.urandom(144))
@@ -311,7 +317,8 @@ class MalformedData(PeeringCase):
             self.assert_silent(udp, bytes(changed), "byte %d" % position, reason=reason)
             if 8 <= position < 116:
                 reason = "initiation_static" if position < 88 else "initiation_timestamp"
-                self.assert_silent(udp, pywg.finish_macs(bytes(changed[:116]), self.key.public), "byte %d under mac1" % position, reason=reason)
+                self.assert_silent(udp, pywg.finish_macs(bytes(changed[:116]), self.key.public),
+                                   "byte %d under mac1" % position, reason=reason)
         udp.send(good)
         self.assertIsNotNone(udp.receive(2.0, want=pywg.RESPONSE), "the good one is answered after all that")
 
@@ -332,7 +339,8 @@ class MalformedData(PeeringCase):
         self.add_peer(endpoint="%s:%d" % (X_OUTER[socket.AF_INET], X_PORT), keepalive=25)
         initiation = udp.receive(3.0, want=pywg.INITIATION)
         self.assertIsNotNone(initiation, "no initiation")
-        self.assert_silent(udp, b"\4\0\0\0" + initiation[4:8] + bytes(8) + os.urandom(16), "data for a handshake's index",
+        self.assert_silent(udp, b"\4\0\0\0" + initiation[4:8] + bytes(8) + os.urandom(16),
+                           "data for a handshake's index",
                            reason="data_unknown_index")
 
     def test_response_for_the_index_of_a_session(self):
@@ -340,7 +348,8 @@ class MalformedData(PeeringCase):
         udp, peer = self.udp(), self.add_peer()
         self.handshake(udp, peer)
         self.assert_alive(udp, peer, 1)
-        forged = pywg.finish_macs(b"\2\0\0\0" + os.urandom(4) + struct.pack("<I", peer.session.remote_index) + os.urandom(48), self.key.public)
+        forged = pywg.finish_macs(b"\2\0\0\0" + os.urandom(4) + struct.pack("<I",
+                peer.session.remote_index) + os.urandom(48), self.key.public)
         self.assert_silent(udp, forged, "a response for a session's index", reason="response_unknown_index")
         self.assert_alive(udp, peer, 2)
 
@@ -352,7 +361,8 @@ class MalformedData(PeeringCase):
         self.assertIsNotNone(initiation, "no initiation")
         self.assert_silent(udp, initiation, "its own initiation", reason="handshake_mac1")
         # The same with a mac1 that fits the gateway: the static key inside cannot be opened with its own.
-        self.assert_silent(udp, pywg.finish_macs(initiation[:116], self.key.public), "its own initiation, mac1 mended", reason="initiation_static")
+        self.assert_silent(udp, pywg.finish_macs(initiation[:116], self.key.public), "its own initiation, mac1 mended",
+                           reason="initiation_static")
         peer.consume_initiation(initiation)
         udp.send(peer.make_response())
         self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the handshake goes on")
@@ -361,7 +371,8 @@ class MalformedData(PeeringCase):
         """H-07"""
         udp, peer = self.udp(), self.add_peer()
         elsewhere = Endpoint(peer.static, KeyPair.generate().public)
-        self.assert_silent(udp, elsewhere.make_initiation(mac1_for=self.key.public), "made for another responder", reason="initiation_static")
+        self.assert_silent(udp, elsewhere.make_initiation(mac1_for=self.key.public), "made for another responder",
+                           reason="initiation_static")
 
     def test_bytes_of_no_meaning(self):
         """M-18: random datagrams of every size, in number what a test's time allows"""

@@ -25,11 +25,13 @@ class OuterPackets(PeeringCase):
         self.raw.send(self.gateway_mac + self.own_mac + tag + kind + packet + padding)
 
     def udp4(self, payload, source=X_OUTER[V4], source_port=X_PORT, length=None, checksum=None, **options):
-        return pywg.ipv4(source, GATEWAY_OUTER[V4], 17, datagram(source, GATEWAY_OUTER[V4], payload, source_port, length, checksum), **options)
+        return pywg.ipv4(source, GATEWAY_OUTER[V4], 17, datagram(source, GATEWAY_OUTER[V4], payload, source_port,
+                                                                 length, checksum), **options)
 
     def udp6(self, payload, checksum=None):
         source = X_OUTER[V6]
-        return pywg.ipv6(source, GATEWAY_OUTER[V6], 17, datagram(source, GATEWAY_OUTER[V6], payload, X_PORT, None, checksum))
+        return pywg.ipv6(source, GATEWAY_OUTER[V6], 17, datagram(source, GATEWAY_OUTER[V6], payload, X_PORT, None,
+                                                                 checksum))
 
     def session(self, family=V4):
         udp, peer = self.udp(family), self.add_peer()
@@ -61,7 +63,8 @@ class OuterPackets(PeeringCase):
         """D-15: the datagram ends at the UDP length"""
         udp, peer = self.session()
         message = peer.session.encrypt(echo(2))
-        self.assert_accepted(udp, self.udp4(message + b"behind", length=8 + len(message)), "bytes behind the UDP length")
+        self.assert_accepted(udp, self.udp4(message + b"behind", length=8 + len(message)),
+                             "bytes behind the UDP length")
         message = peer.session.encrypt(echo(3))
         self.assert_dropped(udp, self.udp4(message, length=8 + len(message) + 1), "more than there is", "udp_length")
         self.assert_dropped(udp, self.udp4(message, length=7), "less than a UDP header", "udp_length")
@@ -71,7 +74,8 @@ class OuterPackets(PeeringCase):
         """D-16"""
         udp, peer = self.session()
         self.assert_accepted(udp, self.udp4(peer.session.encrypt(echo(2)), checksum=0), "none over IPv4")
-        self.assert_dropped(udp, self.udp4(peer.session.encrypt(echo(3)), checksum=0x1234), "a wrong one", "udp_checksum")
+        self.assert_dropped(udp, self.udp4(peer.session.encrypt(echo(3)), checksum=0x1234), "a wrong one",
+                            "udp_checksum")
         self.assert_alive(udp, peer, 4)
 
     def test_udp_checksum_over_ipv6(self):
@@ -103,7 +107,8 @@ class OuterPackets(PeeringCase):
         udp, peer = self.session(V6)
         inner = pywg.ipv6(X_INNER6, "fd77::1", 58, pywg.icmp6_echo(X_INNER6, "fd77::1", 7, 9, b"abc"))
         packet = self.udp6(peer.session.encrypt(inner))
-        extended = packet[:4] + struct.pack(">HB", len(packet) - 40 + 8, 60) + packet[7:40] + bytes([17, 0, 1, 4, 0, 0, 0, 0]) + packet[40:]
+        extended = packet[:4] + struct.pack(">HB", len(packet) - 40 + 8, 60) + packet[7:40] + bytes([17, 0, 1, 4, 0, 0,
+                0, 0]) + packet[40:]
         udp.drain()
         self.frame(extended)
         udp.receive(0.2)
@@ -147,7 +152,8 @@ class OuterPackets(PeeringCase):
         """Headers that lie about themselves"""
         udp, peer = self.session()
         packet = self.udp4(peer.session.encrypt(echo(2)))
-        self.assert_dropped(udp, packet[:10] + bytes([packet[10] ^ 1]) + packet[11:], "a bad header checksum", "ip_checksum")
+        self.assert_dropped(udp, packet[:10] + bytes([packet[10] ^ 1]) + packet[11:], "a bad header checksum",
+                            "ip_checksum")
         longer = self.udp4(peer.session.encrypt(echo(3)), total_length=len(packet) + 100)
         self.assert_dropped(udp, longer, "a total length beyond the frame", "frame_truncated")
         self.assert_alive(udp, peer, 4)
@@ -158,7 +164,8 @@ class OuterPackets(PeeringCase):
         udp, peer = self.session()
         session = peer.session
         for source in ("224.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1", GATEWAY_OUTER[V4]):
-            self.assert_dropped(udp, self.udp4(session.encrypt(echo(2)), source=source), "source %s" % source, "martian_source")
+            self.assert_dropped(udp, self.udp4(session.encrypt(echo(2)), source=source), "source %s" % source,
+                                "martian_source")
         self.assertEqual(self.endpoint_of(peer), "%s:%d" % (X_OUTER[V4], X_PORT))
         udp.drain()
         self.frame(self.udp4(session.encrypt(echo(3)), source_port=0))
@@ -201,7 +208,9 @@ def datagram(source, destination, payload, source_port, length, checksum):
     header = struct.pack(">HHHH", source_port, PORT, length, 0)
     if checksum is None:
         covered = (header + payload)[:length]
-        pseudo = packed[0] + packed[1] + (struct.pack(">IHBB", length, 0, 0, 17) if len(packed[0]) == 16 else struct.pack(">BBH", 0, 17, length))
+        pseudo = packed[0] + packed[1] + (struct.pack(">IHBB", length, 0, 0,
+                                                      17) if len(packed[0]) == 16 else struct.pack(">BBH", 0, 17,
+                                                              length))
         checksum = pywg.checksum(pseudo + covered) or 0xFFFF
     return header[:6] + struct.pack(">H", checksum) + payload
 
@@ -209,5 +218,6 @@ def datagram(source, destination, payload, source_port, length, checksum):
 def with_options(packet):
     """The same IPv4 packet with four bytes of no-operation options."""
     total = struct.unpack_from(">H", packet, 2)[0] + 4
-    header = bytes([0x46]) + packet[1:2] + struct.pack(">H", total) + packet[4:10] + b"\0\0" + packet[12:20] + b"\1\1\1\0"
+    header = bytes([0x46]) + packet[1:2] + struct.pack(">H",
+                                                       total) + packet[4:10] + b"\0\0" + packet[12:20] + b"\1\1\1\0"
     return header[:10] + struct.pack(">H", pywg.checksum(header)) + header[12:] + packet[20:]

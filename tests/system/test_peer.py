@@ -7,7 +7,8 @@ import time
 
 import pywg
 import rig
-from peering import (AGAINST_WIREGUARD_GO, GATEWAY_INNER4, GATEWAY_INNER6, GATEWAY_OUTER, PORT, STRANGER4, X_INNER4, X_INNER6, X_OTHER, X_OUTER, X_PORT,
+from peering import (AGAINST_WIREGUARD_GO, GATEWAY_INNER4, GATEWAY_INNER6, GATEWAY_OUTER, PORT, STRANGER4, X_INNER4,
+                     X_INNER6, X_OTHER, X_OUTER, X_PORT,
                      PeeringCase, b64, diverges, echo)
 from pywg import KeyPair, WgError
 
@@ -35,7 +36,8 @@ class Responder(PeeringCase):
         """H-02, D-02"""
         udp, peer = self.udp(V6), self.add_peer()
         self.handshake(udp, peer)
-        udp.send(peer.session.encrypt(pywg.ipv6(X_INNER6, GATEWAY_INNER6, 58, pywg.icmp6_echo(X_INNER6, GATEWAY_INNER6, 7, 9, b"abc"))))
+        udp.send(peer.session.encrypt(pywg.ipv6(X_INNER6, GATEWAY_INNER6, 58, pywg.icmp6_echo(X_INNER6, GATEWAY_INNER6,
+                7, 9, b"abc"))))
         for _ in range(5):
             message = udp.receive(2.0, want=pywg.DATA)
             self.assertIsNotNone(message, "no ICMPv6 reply")
@@ -77,12 +79,14 @@ class Responder(PeeringCase):
         self.assertIsNotNone(udp.receive(2.0, want=pywg.RESPONSE))
         self.pause(0.05)
         self.assert_silent(udp, message, "the same initiation", reason="initiation_replay")
-        self.assert_silent(udp, peer.make_initiation(timestamp=pywg.tai64n(1)), "an older one", reason="initiation_replay")
+        self.assert_silent(udp, peer.make_initiation(timestamp=pywg.tai64n(1)), "an older one",
+                           reason="initiation_replay")
         now = int(time.time()) + 5
         udp.send(peer.make_initiation(timestamp=pywg.tai64n(now)))
         self.assertIsNotNone(udp.receive(2.0, want=pywg.RESPONSE))
         self.pause(0.05)
-        self.assert_silent(udp, peer.make_initiation(timestamp=pywg.tai64n(now)), "an equal timestamp", reason="initiation_replay")
+        self.assert_silent(udp, peer.make_initiation(timestamp=pywg.tai64n(now)), "an equal timestamp",
+                           reason="initiation_replay")
         udp.send(peer.make_initiation(timestamp=pywg.tai64n(now, 1, whiten=False)))
         self.assertIsNotNone(udp.receive(2.0, want=pywg.RESPONSE), "one nanosecond newer")
 
@@ -181,7 +185,8 @@ class Responder(PeeringCase):
         self.pause(0.05)
         self.handshake(udp, peer, confirm=False)
         udp.drain()
-        self.assert_silent(udp, unconfirmed.keepalive(), "data under a `next` that was replaced", reason="data_unknown_index")
+        self.assert_silent(udp, unconfirmed.keepalive(), "data under a `next` that was replaced",
+                           reason="data_unknown_index")
         udp.send(peer.session.keepalive())
         self.assert_alive(udp, peer, 2)
 
@@ -213,7 +218,8 @@ class Responder(PeeringCase):
             sessions.append(peer.session)
             self.pause(0.05)
         udp.drain()
-        self.assert_silent(udp, sessions[0].encrypt(echo(5)), "the key before the previous", reason="data_unknown_index")
+        self.assert_silent(udp, sessions[0].encrypt(echo(5)), "the key before the previous",
+                           reason="data_unknown_index")
         udp.send(sessions[1].encrypt(echo(6)))
         message = udp.receive(1.0, want=pywg.DATA)
         self.assertIsNotNone(message, "the previous key")
@@ -286,8 +292,10 @@ class Data(PeeringCase):
         self.handshake(udp, peer, confirm=False)
         window, limit = pywg.WINDOW, pywg.REJECT_AFTER_MESSAGES_PAPER
         for counter, accepted in ((0, True), (0, False), (window + 100, True), (100, True), (100, False), (99, False),
-                                  (window + 99, True), ((1 << 64) - 1, False), (pywg.REJECT_AFTER_MESSAGES_KERNEL64, False),
-                                  (window + 101, True), (limit - 1, True), (limit - 1 - window, True), (limit - 2 - window, False),
+                                  (window + 99, True), ((1 << 64) - 1, False), (pywg.REJECT_AFTER_MESSAGES_KERNEL64,
+                                          False),
+                                  (window + 101, True), (limit - 1, True), (limit - 1 - window, True),
+                                  (limit - 2 - window, False),
                                   (limit - 1, False)):
             message = peer.session.encrypt(echo(counter & 0x7FFF), counter=counter)
             if accepted:
@@ -323,7 +331,8 @@ class Data(PeeringCase):
         self.handshake(udp, peer)
         self.assertIsNotNone(self.ping(udp, peer, 1, source=STRANGER4), "its own prefix")
         self.add_peer(allowed=(STRANGER4 + "/32",))  # a more specific prefix of somebody else
-        self.assert_silent(udp, peer.session.encrypt(echo(2, source=STRANGER4)), "another peer's address", reason="inner_source")
+        self.assert_silent(udp, peer.session.encrypt(echo(2, source=STRANGER4)), "another peer's address",
+                           reason="inner_source")
         self.assertIsNotNone(self.ping(udp, peer, 3), "the rest of the prefix")
 
     def test_strange_inner_sources_with_everything_allowed(self):
@@ -366,7 +375,8 @@ class Data(PeeringCase):
             udp.send(peer.session.encrypt(packet))
             self.assertEqual(sniffer.receive(1.0), packet)
             forbidden = pywg.ipv4(STRANGER4, GATEWAY_INNER4, 17, os.urandom(24), frag=fragment)
-            self.assert_silent(udp, peer.session.encrypt(forbidden), "a fragment of somebody else", reason="inner_source")
+            self.assert_silent(udp, peer.session.encrypt(forbidden), "a fragment of somebody else",
+                               reason="inner_source")
 
     def test_keepalive_amid_data(self):
         """D-24, T-03"""
@@ -421,7 +431,8 @@ class Configuration(PeeringCase):
             udp.drain()
         sent = 0
         for turn in range(20):
-            self.wg_set("peer", b64(peers[turn % 2].static.public), "allowed-ips", "10.77.0.%d/32,10.77.0.50/32" % (10 + turn % 2))
+            self.wg_set("peer", b64(peers[turn % 2].static.public), "allowed-ips",
+                        "10.77.0.%d/32,10.77.0.50/32" % (10 + turn % 2))
             for _ in range(10):
                 self.provoke("10.77.0.50")
                 sent += 1
@@ -468,7 +479,8 @@ class Initiator(PeeringCase):
             with self.subTest(family=family.name):
                 self.wg_remove_peers()
                 udp = self.udp(family)
-                peer = self.add_peer(psk=psk, endpoint=("[%s]:%d" if family == V6 else "%s:%d") % (X_OUTER[family], X_PORT))
+                peer = self.add_peer(psk=psk, endpoint=("[%s]:%d" if family == V6 else "%s:%d") % (X_OUTER[family],
+                        X_PORT))
                 self.provoke(payload=b"first")
                 initiation = udp.receive(3.0, want=pywg.INITIATION)
                 self.assertIsNotNone(initiation, "no initiation")
@@ -575,7 +587,8 @@ class Initiator(PeeringCase):
         """I-17"""
         udp = self.udp()
         for number, point in enumerate(pywg.LOW_ORDER_POINTS[1:]):
-            self.wg_set("peer", b64(point), "endpoint", HOME, "persistent-keepalive", 1, "allowed-ips", "10.77.0.%d/32" % (20 + number))
+            self.wg_set("peer", b64(point), "endpoint", HOME, "persistent-keepalive", 1, "allowed-ips",
+                        "10.77.0.%d/32" % (20 + number))
         self.provoke("10.77.0.20")
         self.assertIsNone(udp.receive(2.5), "something was sent to a key of low order")
 
@@ -621,9 +634,11 @@ class Roaming(PeeringCase):
         bad[20] ^= 1
         self.assert_silent(away, bytes(bad), "a bad tag", reason="data_authentication")
         self.assert_silent(away, old, "a replay", reason="data_replay")
-        self.assert_silent(away, pywg.finish_macs(b"\1\0\0\0" + os.urandom(112), os.urandom(32)), "a bad mac1", reason="handshake_mac1")
+        self.assert_silent(away, pywg.finish_macs(b"\1\0\0\0" + os.urandom(112), os.urandom(32)), "a bad mac1",
+                           reason="handshake_mac1")
         self.assertEqual(self.endpoint_of(peer), HOME)
-        self.assert_silent(away, peer.session.encrypt(echo(4, source=STRANGER4)), "a forbidden source", reason="inner_source")
+        self.assert_silent(away, peer.session.encrypt(echo(4, source=STRANGER4)), "a forbidden source",
+                           reason="inner_source")
         self.until_endpoint(peer, there)
         self.assert_alive(home, peer, 5)
         self.until_endpoint(peer, HOME)
@@ -633,7 +648,8 @@ class Roaming(PeeringCase):
         self.assertIsNotNone(away.receive(1.0, want=pywg.DATA))
 
     def until_endpoint(self, peer, wanted):
-        self.until(lambda: self.endpoint_of(peer) == wanted, lambda: "endpoint %s instead of %s" % (wanted, self.endpoint_of(peer)))
+        self.until(lambda: self.endpoint_of(peer) == wanted, lambda: "endpoint %s instead of %s" % (wanted,
+                self.endpoint_of(peer)))
 
     def test_by_initiation(self):
         """R-03"""
@@ -687,7 +703,8 @@ class Roaming(PeeringCase):
         udp.close()
         again = self.udp()
         self.provoke()
-        self.assertIsNotNone(again.receive(2.0, want=pywg.DATA), "the address is gone: the other one, without a new handshake")
+        self.assertIsNotNone(again.receive(2.0, want=pywg.DATA),
+                             "the address is gone: the other one, without a new handshake")
 
     def handshake_connected(self, udp, peer):
         udp.socket.send(peer.make_initiation())
@@ -754,7 +771,8 @@ class Cookies(PeeringCase):
 
     def flood(self, size=2000):
         flooder = self.udp(port=X_PORT + 2)
-        junk = [pywg.finish_macs(b"\1\0\0\0" + struct.pack("<I", k) + os.urandom(108), self.key.public) for k in range(size)]
+        junk = [pywg.finish_macs(b"\1\0\0\0" + struct.pack("<I", k) + os.urandom(108),
+                                 self.key.public) for k in range(size)]
 
         def burst():
             for message in junk:
@@ -867,14 +885,16 @@ class Cookies(PeeringCase):
         first = udp.receive(3.0, want=pywg.INITIATION)
         gateway = socket.inet_aton(GATEWAY_OUTER[V4])
         good = peer.checker.make_reply(first, gateway, PORT)
-        for position, reason in ((4, "cookie_unknown_index"), (8, "cookie_authentication"), (40, "cookie_authentication"),
+        for position, reason in ((4, "cookie_unknown_index"), (8, "cookie_authentication"),
+                                 (40, "cookie_authentication"),
                                  (63, "cookie_authentication")):
             bad = bytearray(good)
             bad[position] ^= 1
             self.assert_silent(udp, bytes(bad), "byte %d" % position, reason=reason)
         other = bytearray(first)
         other[120] ^= 1
-        self.assert_silent(udp, peer.checker.make_reply(bytes(other), gateway, PORT), "another mac1", reason="cookie_authentication")
+        self.assert_silent(udp, peer.checker.make_reply(bytes(other), gateway, PORT), "another mac1",
+                           reason="cookie_authentication")
         retry = udp.receive(7.0, want=pywg.INITIATION)
         self.assertEqual(retry[-16:], bytes(16), "mac2 without a cookie")
 

@@ -30,13 +30,15 @@ class RekeyUnderLoad(unittest.TestCase):
             before = [gateway.drops() for gateway in gateways]
             sites.b.host.serve_iperf()
             capture = self.capture(sites.b.host)
-            sender = sites.a.host.start("iperf3", "-J", "-u", "-b", "40M", "-l", 1200, "-t", SECONDS, "-c", sites.b.host_address(4).ip)
+            sender = sites.a.host.start("iperf3", "-J", "-u", "-b", "40M", "-l", 1200, "-t", SECONDS, "-c",
+                                        sites.b.host_address(4).ip)
             handshakes = self.count_handshakes(gateways[0], sender)
             self.assertEqual(sender.wait(), 0, sender.output())
             capture.stop()
             out_of_order, missing, received = self.sequence(capture.file)
             dropped = [gateway.drops_since(old) for gateway, old in zip(gateways, before)]
-            print("%d handshakes, %d packets, %d out of order, %d missing, drops %s" % (handshakes, received, out_of_order, missing, dropped))
+            print("%d handshakes, %d packets, %d out of order, %d missing, drops %s" % (handshakes, received,
+                    out_of_order, missing, dropped))
             self.assertGreaterEqual(handshakes, SECONDS // 6)
             self.assertEqual(out_of_order, 0)
             self.assertLessEqual(missing, sum(sum(drops.values()) for drops in dropped), "lost without a named reason")
@@ -44,7 +46,8 @@ class RekeyUnderLoad(unittest.TestCase):
     def capture(self, host):
         """tcpdump of what arrives from iperf3; .file is the capture."""
         path = os.path.join(host.lab.directory, "iperf.pcap")
-        capture = host.start("tcpdump", "-i", "eth0", "-B", 65536, "-s", 96, "-U", "-w", path, "udp", "and", "dst", "port", 5201)
+        capture = host.start("tcpdump", "-i", "eth0", "-B", 65536, "-s", 96, "-U", "-w", path, "udp", "and", "dst",
+                             "port", 5201)
         capture.ready(lambda: "listening on" in capture.output(), "tcpdump to listen")
         capture.file = path
         return capture

@@ -39,8 +39,10 @@ class TwoGateways(unittest.TestCase):
         """D-03, D-20: the host learns the tunnel's MTU, or its packets are fragmented"""
         for version in (4, 6):
             address = str(self.b.host_address(version).ip)
-            refused = self.a.host.run("ping", "-n", "-c", 2, "-i", 0.2, "-W", 1, "-s", 1472 - (version == 6) * 20, "-M", "do", address, check=False)
-            self.assertRegex(refused.stdout + refused.stderr, "Frag needed.*1420|Packet too big: mtu=1420|message too long, mtu.1420")
+            refused = self.a.host.run("ping", "-n", "-c", 2, "-i", 0.2, "-W", 1, "-s", 1472 - (version == 6) * 20,
+                                      "-M", "do", address, check=False)
+            self.assertRegex(refused.stdout + refused.stderr,
+                             "Frag needed.*1420|Packet too big: mtu=1420|message too long, mtu.1420")
         self.a.host.run("ip", "route", "flush", "cache")
         address = str(self.b.host_address(4).ip)
         self.assertEqual(self.a.host.ping(address, count=3, size=1472 - 28), 3)
@@ -79,7 +81,8 @@ class TwoGateways(unittest.TestCase):
         """D-21: the hosts have a WireGuard of their own, inside ours"""
         keys, tunnels = [rig.Key(), rig.Key()], []
         for number, site in enumerate((self.a, self.b)):
-            other = rig.WireguardGo(site.host, "wg9").start(keys[number], 51900, "10.99.0.%d/24" % (number + 1), mtu=1340)
+            other = rig.WireguardGo(site.host, "wg9").start(keys[number], 51900, "10.99.0.%d/24" % (number + 1),
+                                                            mtu=1340)
             tunnels.append(other)
         try:
             for number, (near, far) in enumerate(((self.a, self.b), (self.b, self.a))):
@@ -158,7 +161,8 @@ class Restart(unittest.TestCase):
     def test_nothing_is_left_after_sigterm(self):
         """U-13: interfaces, addresses, routes and sockets are gone"""
         with rig.Lab() as lab:
-            sites = TwoSites(lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"), os.environ["SLUICE_BUILD"])
+            sites = TwoSites(lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"),
+                             os.environ["SLUICE_BUILD"])
             before = self.state(sites.a.machine)
             sites.start()
             self.assertNotEqual(self.state(sites.a.machine), before)

@@ -55,38 +55,50 @@ FILES = {
     "one-peer.conf": "[Interface]\nPrivateKey = %s\nListenPort = 51825\n[Peer]\nPublicKey = %s\nAllowedIPs = 10.1.0.0/16\n" % (private(9), A),
     "third-peer.conf": "[Peer]\nPublicKey = %s\nAllowedIPs = 172.16.0.0/12\nEndpoint = [2001:db8::9]:9\n" % C,
     "wrong.conf": "[Interface]\nListenPort = 51825\n[Peer]\nPublicKey = nonsense\n",
-    "many.conf": "[Peer]\nPublicKey = %s\n" % A + "".join("AllowedIPs = 10.%d.%d.0/24\n" % (k >> 8, k & 255) for k in range(4000)),
+    "many.conf": "[Peer]\nPublicKey = %s\n" % A + "".join("AllowedIPs = 10.%d.%d.0/24\n" % (k >> 8,
+            k & 255) for k in range(4000)),
 }
 SHOW = ["show wg0", "show wg0 dump", "showconf wg0"]
 
 # Each command line's words go to `wg`; @NAME is one of the files above.
 SESSIONS = {
-    "empty": ["set wg0 private-key @empty", *SHOW, "show wg0 peers", "show wg0 public-key", "show wg0 private-key", "show wg0 fwmark",
+    "empty": ["set wg0 private-key @empty", *SHOW, "show wg0 peers", "show wg0 public-key", "show wg0 private-key",
+              "show wg0 fwmark",
               "show interfaces"],
-    "device": ["set wg0 private-key @private listen-port 51830 fwmark 0x1234", *SHOW, "set wg0 fwmark off", "show wg0 fwmark",
+    "device": ["set wg0 private-key @private listen-port 51830 fwmark 0x1234", *SHOW, "set wg0 fwmark off",
+               "show wg0 fwmark",
                "set wg0 fwmark 17", "show wg0 fwmark", "show wg0 listen-port", "show wg0 public-key"],
     "peers": ["set wg0 private-key @private",
               "set wg0 peer %s allowed-ips 10.0.0.1/32,10.0.1.0/24,fd00::/64 endpoint 192.0.2.9:1234 persistent-keepalive 25" % A,
               "set wg0 peer %s preshared-key @psk allowed-ips 10.0.2.77/24" % B, *SHOW,
-              *["show wg0 " + what for what in ("peers", "preshared-keys", "endpoints", "allowed-ips", "latest-handshakes", "transfer",
+              *["show wg0 " + what for what in ("peers", "preshared-keys", "endpoints", "allowed-ips",
+                                                "latest-handshakes", "transfer",
                                                 "persistent-keepalive")],
-              "set wg0 peer %s preshared-key @empty" % B, "show wg0 preshared-keys", "set wg0 peer %s remove" % A, *SHOW],
-    "prefix-moves": ["set wg0 peer %s allowed-ips 10.0.0.0/24" % A, "set wg0 peer %s allowed-ips 10.0.0.0/24" % B, *SHOW,
-                     "set wg0 peer %s allowed-ips 0.0.0.0/0,::/0" % A, *SHOW, "set wg0 peer %s allowed-ips 192.95.5.93/27" % A,
+              "set wg0 peer %s preshared-key @empty" % B, "show wg0 preshared-keys", "set wg0 peer %s remove" % A,
+              *SHOW],
+    "prefix-moves": ["set wg0 peer %s allowed-ips 10.0.0.0/24" % A, "set wg0 peer %s allowed-ips 10.0.0.0/24" % B,
+                     *SHOW,
+                     "set wg0 peer %s allowed-ips 0.0.0.0/0,::/0" % A, *SHOW,
+                     "set wg0 peer %s allowed-ips 192.95.5.93/27" % A,
                      *SHOW, "set wg0 peer %s allowed-ips " % A, *SHOW],
     "own-key": ["set wg0 private-key @other-private", "set wg0 peer %s allowed-ips 10.0.0.0/24" % A, *SHOW,
                 "set wg0 private-key @private", "set wg0 peer %s allowed-ips 10.0.0.0/24" % A, *SHOW,
                 "set wg0 private-key @other-private", *SHOW],
     "setconf": ["setconf wg0 @two-peers.conf", *SHOW, "setconf wg0 @one-peer.conf", *SHOW, "setconf wg0 @empty", *SHOW],
-    "addconf": ["setconf wg0 @one-peer.conf", "addconf wg0 @third-peer.conf", *SHOW, "addconf wg0 @third-peer.conf", *SHOW],
-    "syncconf": ["setconf wg0 @two-peers.conf", "syncconf wg0 @one-peer.conf", *SHOW, "syncconf wg0 @two-peers.conf", *SHOW,
+    "addconf": ["setconf wg0 @one-peer.conf", "addconf wg0 @third-peer.conf", *SHOW, "addconf wg0 @third-peer.conf",
+                *SHOW],
+    "syncconf": ["setconf wg0 @two-peers.conf", "syncconf wg0 @one-peer.conf", *SHOW, "syncconf wg0 @two-peers.conf",
+                 *SHOW,
                  "syncconf wg0 @third-peer.conf", *SHOW],
     "many-prefixes": ["setconf wg0 @many.conf", "show wg0 allowed-ips", "show wg0 dump"],
-    "endpoints": ["set wg0 peer %s endpoint [2001:db8::1]:65535" % A, "show wg0 endpoints", "set wg0 peer %s endpoint 192.0.2.1:0" % A,
+    "endpoints": ["set wg0 peer %s endpoint [2001:db8::1]:65535" % A, "show wg0 endpoints",
+                  "set wg0 peer %s endpoint 192.0.2.1:0" % A,
                   "set wg0 peer %s endpoint 192.0.2.1" % A, "show wg0 endpoints"],
-    "errors": ["show wg7", "show wg0 nonsense", "set wg0 listen-port 65536", "set wg0 listen-port", "set wg0 peer nonsense",
+    "errors": ["show wg7", "show wg0 nonsense", "set wg0 listen-port 65536", "set wg0 listen-port",
+               "set wg0 peer nonsense",
                "set wg0 peer %s allowed-ips 10.0.0.0/33" % A, "set wg0 peer %s allowed-ips nonsense" % A,
-               "set wg0 peer %s persistent-keepalive 70000" % A, "set wg0 private-key @not-a-key", "set wg0 private-key /does/not/exist",
+               "set wg0 peer %s persistent-keepalive 70000" % A, "set wg0 private-key @not-a-key",
+               "set wg0 private-key /does/not/exist",
                "setconf wg0 @wrong.conf", "set wg7 listen-port 1", *SHOW],
 }
 
@@ -136,7 +148,8 @@ REQUESTS = {
 def normalised(text):
     """The same text whatever the order of peers and of a peer's prefixes, and whichever port was chosen at random."""
     text = re.sub(r"(port: |\(none\)\t|=\t|Port = |_port=)(?!518\d\d)[3-6]\d{4}\b", r"\1CHOSEN", text)
-    text = re.sub(r"(?<=[\s=])((?:[0-9a-f.:]+/\d+,? ?){2,})", lambda match: " ".join(sorted(match[1].replace(",", " ").split())), text)
+    text = re.sub(r"(?<=[\s=])((?:[0-9a-f.:]+/\d+,? ?){2,})",
+                  lambda match: " ".join(sorted(match[1].replace(",", " ").split())), text)
     blocks = re.split(r"\n(?=\[Peer\]|peer: |public_key=)", text)
     head, peers = blocks[0], blocks[1:]
     if peers:
@@ -167,7 +180,8 @@ class WgTool(unittest.TestCase):
             cls.gateway = start_wireguard_go(cls.ours)
             return
         cls.lab.write("tool.key", private(9) + "\n")
-        cls.gateway = rig.Gateway(cls.ours, cls.lab.write("tool.toml", CONFIG), os.environ["SLUICE_BUILD"], name="tool").start()
+        cls.gateway = rig.Gateway(cls.ours, cls.lab.write("tool.toml", CONFIG), os.environ["SLUICE_BUILD"],
+                                  name="tool").start()
 
     def diagnosis(self):
         return self.gateway.process.output()[-2000:]
@@ -202,7 +216,8 @@ class WgTool(unittest.TestCase):
         return results
 
     def compare(self, name):
-        for ours, theirs in zip(self.run_session(self.ours, SESSIONS[name]), self.run_session(self.theirs, SESSIONS[name])):
+        for ours, theirs in zip(self.run_session(self.ours, SESSIONS[name]), self.run_session(self.theirs,
+                SESSIONS[name])):
             self.assertEqual(ours, theirs)
 
     def test_session_empty(self):
@@ -323,7 +338,8 @@ class WgTool(unittest.TestCase):
         if AGAINST_WIREGUARD_GO:
             self.skipTest("takes minutes")
         lines = "".join("allowed_ip=%d.%d.%d.0/24\n" % (1 + k // 65280, k // 255 % 256, k % 255) for k in range(130560))
-        self.assertEqual(self.ask(self.ours, "set=1\npublic_key=%s\nreplace_allowed_ips=true\n%s\n" % (H[1], lines)), "errno=0\n\n")
+        self.assertEqual(self.ask(self.ours, "set=1\npublic_key=%s\nreplace_allowed_ips=true\n%s\n" % (H[1], lines)),
+                         "errno=0\n\n")
         self.assertEqual(self.ask(self.ours, "get=1\n\n").count("allowed_ip="), 130560)
 
 
