@@ -1,0 +1,209 @@
+#include "control/api/uapi.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <iterator>
+#include <optional>
+
+#include "control/wg/tunnel.h"
+
+namespace sluice {
+namespace {
+
+template <class Integer>
+std::optional<Integer> number(std::string_view text) {
+  Integer value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<Secret<32>> secret_key(std::string_view hex) {
+  Secret<32> key;
+  if (!key_from_hex(hex, key.bytes())) return std::nullopt;
+  return key;
+}
+
+void dump_peer(const Tunnel& tunnel, const PeerControl& peer, std::string& text) {
+  const auto out = std::back_inserter(text);
+  fmt::format_to(out, "public_key={}\npreshared_key={}\nprotocol_version=1\n", to_hex(peer.public_key.bytes),
+                 to_hex(peer.preshared_key.bytes()));
+  if (!peer.endpoint.is_none()) fmt::format_to(out, "endpoint={}\n", to_string(peer.endpoint));
+  fmt::format_to(out, "last_handshake_time_sec={}\nlast_handshake_time_nsec={}\n", peer.last_handshake.seconds,
+                 peer.last_handshake.nanoseconds);
+  fmt::format_to(out, "tx_bytes={}\nrx_bytes={}\npersistent_keepalive_interval={}\n", peer.shared->tx_bytes.load(),
+                 peer.shared->rx_bytes.load(), peer.persistent_keepalive);
+  for (const Prefix& prefix : tunnel.allowed_ips(peer)) fmt::format_to(out, "allowed_ip={}\n", to_string(prefix));
+}
+
+}  // namespace
+
+std::string uapi_dump(const Tunnel& tunnel) {
+  std::string text;
+  const auto out = std::back_inserter(text);
+  if (tunnel.identity()) fmt::format_to(out, "private_key={}\n", to_hex(tunnel.identity()->private_key.bytes()));
+  if (tunnel.listen_port() != 0) fmt::format_to(out, "listen_port={}\n", tunnel.listen_port());
+  if (tunnel.fwmark() != 0) fmt::format_to(out, "fwmark={}\n", tunnel.fwmark());
+  for (const PeerControl& peer : tunnel.peers()) dump_peer(tunnel, peer, text);
+  return text;
+}
+
+bool UapiSession::feed(std::string_view bytes, std::string& output) {
+  while (!bytes.empty()) {
+    const size_t end = bytes.find('\n');
+    if (end == std::string_view::npos) {
+      pending_ += bytes;
+      return pending_.size() <= kMaxLine;
+    }
+    if (pending_.size() + end > kMaxLine) return false;
+    bool open;
+    if (pending_.empty()) {
+      open = line(bytes.substr(0, end), output);
+    } else {
+      pending_ += bytes.substr(0, end);
+      open = line(std::exchange(pending_, {}), output);
+    }
+    if (!open) return false;
+    bytes.remove_prefix(end + 1);
+  }
+  return true;
+}
+
+bool UapiSession::line(std::string_view text, std::string& output) {
+  if (state_ == State::kIdle) return begin(text, output);
+  if (state_ == State::kGet) {
+    if (text.empty()) output += uapi_dump(tunnel_);
+    end_operation(text.empty() ? 0 : EINVAL, output);
+    return text.empty();
+  }
+  if (text.empty()) {
+    finish_peer();
+    end_operation(error_, output);
+    return true;
+  }
+  if (state_ == State::kFailed) return true;  // the rest of a failed set is read and ignored
+  const size_t equals = text.find('=');
+  error_ = equals == std::string_view::npos ? EPROTO : set(text.substr(0, equals), text.substr(equals + 1));
+  if (error_ != 0) {
+    finish_peer();
+    state_ = State::kFailed;
+  }
+  return true;
+}
+
+bool UapiSession::begin(std::string_view text, std::string&) {
+  if (text == "get=1")
+    state_ = State::kGet;
+  else if (text == "set=1")
+    state_ = State::kSetDevice;
+  return state_ != State::kIdle;
+}
+
+void UapiSession::end_operation(int error, std::string& output) {
+  output += fmt::format("errno={}\n\n", -error);
+  state_ = State::kIdle;
+  error_ = 0;
+}
+
+int UapiSession::set(std::string_view key, std::string_view value) {
+  if (key == "public_key") return select_peer(value);
+  return state_ == State::kSetDevice ? set_device(key, value) : set_peer(key, value);
+}
+
+int UapiSession::set_device(std::string_view key, std::string_view value) {
+  if (key == "private_key") {
+    auto secret = secret_key(value);
+    if (!secret) return EINVAL;
+    tunnel_.set_private_key(std::move(*secret));
+    return 0;
+  }
+  if (key == "listen_port") {
+    const auto port = number<uint16_t>(value);
+    if (!port) return EINVAL;
+    return tunnel_.set_listen_port(*port) ? 0 : EADDRINUSE;
+  }
+  if (key == "fwmark") {
+    const auto mark = number<uint32_t>(value);
+    if (!mark) return EINVAL;
+    tunnel_.set_fwmark(*mark);
+    return 0;
+  }
+  if (key == "replace_peers") {
+    if (value != "true") return EINVAL;
+    tunnel_.remove_all_peers();
+    return 0;
+  }
+  return EINVAL;
+}
+
+int UapiSession::select_peer(std::string_view value) {
+  PublicKey key;
+  if (!key_from_hex(value, key.bytes)) return EINVAL;
+  finish_peer();
+  state_ = State::kSetPeer;
+  peer_ = tunnel_.find(key);
+  peer_created_ = !peer_;
+  const bool own_key = tunnel_.identity() && tunnel_.identity()->public_key == key;
+  if (!peer_ && !own_key) {
+    peer_ = tunnel_.add_peer(key);
+    if (!peer_) return ENOMEM;
+  }
+  return 0;
+}
+
+int UapiSession::set_peer(std::string_view key, std::string_view value) {
+  if (key == "update_only" || key == "remove") {
+    if (value != "true") return EINVAL;
+    if (peer_ && (key == "remove" || peer_created_)) {
+      const PublicKey public_key = peer_->public_key;
+      peer_ = nullptr;
+      tunnel_.remove_peer(public_key);
+    }
+    return 0;
+  }
+  if (key == "preshared_key") {
+    auto secret = secret_key(value);
+    if (!secret) return EINVAL;
+    if (peer_) tunnel_.set_preshared_key(*peer_, std::move(*secret));
+    return 0;
+  }
+  if (key == "endpoint") {
+    const auto endpoint = parse_endpoint(value);
+    if (!endpoint) return EINVAL;
+    if (peer_) tunnel_.set_endpoint(*peer_, *endpoint);
+    return 0;
+  }
+  if (key == "persistent_keepalive_interval") {
+    const auto seconds = number<uint16_t>(value);
+    if (!seconds) return EINVAL;
+    if (peer_) tunnel_.set_persistent_keepalive(*peer_, *seconds);
+    return 0;
+  }
+  if (key == "replace_allowed_ips") {
+    if (value != "true") return EINVAL;
+    if (peer_) tunnel_.replace_allowed_ips(*peer_);
+    return 0;
+  }
+  if (key == "allowed_ip") return set_allowed_ip(value);
+  if (key == "protocol_version") return value == "1" ? 0 : EINVAL;
+  return EINVAL;
+}
+
+int UapiSession::set_allowed_ip(std::string_view value) {
+  const bool remove = value.starts_with('-');
+  const auto prefix = parse_prefix(remove ? value.substr(1) : value);
+  if (!prefix) return EINVAL;
+  if (peer_) remove ? tunnel_.remove_allowed_ip(*peer_, *prefix) : tunnel_.add_allowed_ip(*peer_, *prefix);
+  return 0;
+}
+
+// The block of a peer ends with the next public_key, with the operation, and with an error.
+void UapiSession::finish_peer() {
+  if (peer_) tunnel_.apply_peer(*peer_);
+  peer_ = nullptr;
+  peer_created_ = false;
+}
+
+}  // namespace sluice

@@ -1,0 +1,215 @@
+// What workers report, and what is due by time.
+#include "control/wg/wireguard.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kEventsPerTurn = 256;
+constexpr unsigned kTimersPerTurn = 256;
+constexpr unsigned kRoutesPerTurn = 512;
+constexpr uint16_t kFirstDynamicPort = 49152;  // RFC 6335, section 6
+
+bool same_way(const OuterRoute& a, const OuterRoute& b) {
+  return a.remote == b.remote && a.local == b.local && a.state == b.state && a.port == b.port && a.mtu == b.mtu &&
+         a.header_size == b.header_size && a.header == b.header;
+}
+
+}  // namespace
+
+Wireguard::Wireguard(Parts parts) : parts_(parts), admission_(parts.rng, parts.load_threshold) {}
+
+Wireguard::~Wireguard() {
+  tunnels_.clear();
+  published();  // no worker runs any more: what is retired now is freed by Dataplane::drain
+}
+
+Tunnel* Wireguard::add_tunnel(const std::string& name) {
+  if (find_tunnel(name)) return nullptr;
+  const TunnelId id{static_cast<uint16_t>(tunnels_.size())};
+  tunnels_.push_back(std::make_unique<Tunnel>(*this, id, name));
+  mark_dirty();
+  return tunnels_.back().get();
+}
+
+Tunnel* Wireguard::find_tunnel(const std::string& name) noexcept {
+  for (const auto& tunnel : tunnels_)
+    if (tunnel->name() == name) return tunnel.get();
+  return nullptr;
+}
+
+PeerControl* Wireguard::find_peer(PeerId id) noexcept {
+  PeerControl* peer = id.slot < by_slot_.size() ? by_slot_[id.slot] : nullptr;
+  return peer && peer->shared->id == id ? peer : nullptr;
+}
+
+bool Wireguard::listen_port_taken(uint16_t port, const Tunnel& except) const noexcept {
+  for (const auto& tunnel : tunnels_)
+    if (tunnel.get() != &except && tunnel->listen_port() == port) return true;
+  return false;
+}
+
+uint16_t Wireguard::choose_listen_port(const Tunnel& tunnel) {
+  for (;;) {
+    const auto port = static_cast<uint16_t>(kFirstDynamicPort + parts_.rng.below(65536 - kFirstDynamicPort));
+    if (!listen_port_taken(port, tunnel)) return port;
+  }
+}
+
+void Wireguard::published() {
+  dirty_ = false;
+  for (const auto& tunnel : tunnels_) {
+    PrefixGarbage garbage = tunnel->take_garbage();
+    if (!garbage.empty()) parts_.dataplane.retire([owned = std::make_shared<PrefixGarbage>(std::move(garbage))] {});
+  }
+  for (auto& free_it : retire_after_publish_) parts_.dataplane.retire(std::move(free_it));
+  retire_after_publish_.clear();
+}
+
+// --- events ---
+
+bool Wireguard::drain_events() {
+  bool more = false;
+  for (uint8_t w = 0; w < parts_.dataplane.worker_count(); ++w) {
+    Event events[kEventsPerTurn];
+    const unsigned n = parts_.dataplane.mailbox(WorkerId{w}).take_events(events, kEventsPerTurn);
+    for (unsigned i = 0; i < n; ++i) on_event(events[i]);
+    more |= n == kEventsPerTurn;
+  }
+  return more;
+}
+
+void Wireguard::on_event(const Event& event) {
+  PeerControl* peer = find_peer(event.peer);
+  if (!peer) return;  // removed in the meantime
+  // Cleared before acting (acq_rel: pairs with the workers' fetch_or), so that what comes after is posted again.
+  peer->shared->pending_events.fetch_and(~(1u << static_cast<unsigned>(event.kind)), std::memory_order_acq_rel);
+  switch (event.kind) {
+    case EventKind::kNeedHandshake:
+      start_handshake(*peer);
+      break;
+    case EventKind::kActivity:
+      break;
+    case EventKind::kKeyConfirmed:
+      confirm_key(*peer, event.index);
+      break;
+    case EventKind::kEndpointMoved:
+      move_endpoint(*peer, event.remote, event.local);
+      break;
+  }
+  evaluate_timers(*peer);
+}
+
+void Wireguard::broadcast(CommandKind kind, PeerId peer) {
+  for (uint8_t w = 0; w < parts_.dataplane.worker_count(); ++w) {
+    Command command{};
+    command.kind = kind;
+    command.peer = peer;
+    post(WorkerId{w}, command);
+  }
+}
+
+// Commands without a packet are never lost: what the inbox does not take waits here.
+void Wireguard::post(WorkerId worker, const Command& command) {
+  if (!unposted_.empty() || !parts_.dataplane.mailbox(worker).post_command(command))
+    unposted_.push_back({worker, command});
+}
+
+bool Wireguard::post_waiting_commands() {
+  while (!unposted_.empty() &&
+         parts_.dataplane.mailbox(unposted_.front().worker).post_command(unposted_.front().command))
+    unposted_.pop_front();
+  return !unposted_.empty();
+}
+
+void Wireguard::request_keepalive(PeerControl& peer) {
+  Command command{};
+  command.kind = CommandKind::kKeepalive;
+  command.peer = peer.shared->id;
+  post(peer.home, command);
+}
+
+// --- timers ---
+
+bool Wireguard::run_timers() {
+  const MonoTime t = now();
+  for (unsigned n = 0; n < kTimersPerTurn; ++n) {
+    if (deadlines_.empty() || deadlines_.begin()->first > t) return false;
+    evaluate_timers(*by_slot_[deadlines_.begin()->second]);
+  }
+  return true;
+}
+
+MonoTime Wireguard::next_deadline() const noexcept {
+  return deadlines_.empty() ? MonoTime{} : deadlines_.begin()->first;
+}
+
+// Does what is due for the peer and puts it where its next deadline belongs.
+void Wireguard::evaluate_timers(PeerControl& peer) {
+  Peer& shared = *peer.shared;
+  const MonoTime t = now();
+  const TimerActions due = peer.timers.evaluate(peer.stamps(), t, parts_.rng);
+  if (peer.deadline != due.next_deadline) {
+    if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, shared.id.slot});
+    peer.deadline = due.next_deadline;
+    if (!peer.deadline.is_never()) deadlines_.emplace(peer.deadline, shared.id.slot);
+  }
+  if (due.clear_unanswered_data) shared.unanswered_data_sent_since.store(0, std::memory_order_relaxed);
+  if (due.clear_unacknowledged_data) {
+    shared.unacknowledged_data_received_since.store(0, std::memory_order_relaxed);
+    shared.need_another_keepalive.store(false, std::memory_order_relaxed);
+  }
+  if (due.give_up) broadcast(CommandKind::kDiscardStaged, shared.id);
+  if (due.zero_keys) {
+    forget_handshake(peer);
+    drop_keypairs(peer);
+  }
+  if (due.forget_cached_source) {
+    peer.local = {};
+    update_outer(peer);
+  }
+  if (due.send_initiation) send_initiation(peer);
+  if (due.send_keepalive) {
+    const bool usable = peer.current && peer.current->can_send.load(std::memory_order_relaxed) &&
+                        t - peer.current->birth < kRejectAfterTime;
+    usable ? request_keepalive(peer) : start_handshake(peer);
+  }
+}
+
+// --- endpoints ---
+
+void Wireguard::move_endpoint(PeerControl& peer, const Endpoint& remote, const IpAddress& local) {
+  peer.endpoint = remote;
+  peer.local = local;
+  update_outer(peer);
+}
+
+// Resolves the endpoint anew and, if the answer differs, swaps the workers' header template.
+void Wireguard::update_outer(PeerControl& peer) {
+  if (peer.endpoint.is_none()) return;
+  auto route =
+      std::make_unique<const OuterRoute>(parts_.routes.resolve(peer.endpoint, peer.local, peer.tunnel->listen_port()));
+  const OuterRoute* old = peer.shared->outer.load(std::memory_order_relaxed);
+  if (old && same_way(*old, *route)) return;
+  const bool became_ready =
+      route->state == OuterRoute::State::kReady && (!old || old->state != OuterRoute::State::kReady);
+  peer.shared->outer.store(route.release(), std::memory_order_release);
+  if (old) parts_.dataplane.retire([old] { delete old; });
+  if (!became_ready) return;
+  if (!peer.held_message.empty()) send_held_message(peer);
+  broadcast(CommandKind::kFlushStaged, peer.shared->id);
+}
+
+void Wireguard::on_routes_changed() noexcept { refresh_slot_ = 0; }
+
+bool Wireguard::refresh_routes() {
+  for (unsigned n = 0; n < kRoutesPerTurn && refresh_slot_ != UINT32_MAX; ++n) {
+    if (refresh_slot_ >= by_slot_.size()) {
+      refresh_slot_ = UINT32_MAX;
+      break;
+    }
+    if (PeerControl* peer = by_slot_[refresh_slot_++]) update_outer(*peer);
+  }
+  return refresh_slot_ != UINT32_MAX;
+}
+
+}  // namespace sluice

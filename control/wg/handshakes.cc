@@ -1,0 +1,279 @@
+// Handshake messages, in and out (protocol.md sections 3 to 6): a datagram is admitted, understood, and only then
+// committed to the peer; every drop has its name.
+#include <rte_mbuf.h>
+
+#include <cstring>
+
+#include "control/wg/outer_frame.h"
+#include "control/wg/wireguard.h"
+#include "dataplane/pipeline/packet.h"
+#include "dataplane/wire/ip.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kHandshakesPerTurn = 64;  // per worker: at some 100 us each a turn stays short
+constexpr uint8_t kHandshakeTos = 0x88;      // AF41, Not-ECT, as Linux sends handshakes (protocol.md section 13)
+constexpr uint8_t kCookieReplyTos = 0;
+
+Drop initiation_drop(HandshakeError error) {
+  switch (error) {
+    case HandshakeError::kLowOrderKey:
+      return Drop::initiation_low_order;
+    case HandshakeError::kForgedStatic:
+      return Drop::initiation_static;
+    case HandshakeError::kReplayedTimestamp:
+      return Drop::initiation_replay;
+    case HandshakeError::kInitiationFlood:
+      return Drop::initiation_flood;
+    default:
+      return Drop::initiation_timestamp;
+  }
+}
+
+Drop response_drop(HandshakeError error) {
+  switch (error) {
+    case HandshakeError::kLowOrderKey:
+      return Drop::response_low_order;
+    case HandshakeError::kWrongReceiverIndex:
+      return Drop::response_unknown_index;
+    default:
+      return Drop::response_authentication;
+  }
+}
+
+template <class Message>
+const Message& as(ConstBytes message) {  // classify() has checked the size
+  return *reinterpret_cast<const Message*>(message.data());
+}
+
+}  // namespace
+
+// --- in ---
+
+bool Wireguard::drain_handshakes() {
+  Dataplane& dataplane = parts_.dataplane;
+  size_t waiting = 0;
+  for (uint8_t w = 0; w < dataplane.worker_count(); ++w) waiting += dataplane.mailbox(WorkerId{w}).handshakes_waiting();
+  const MonoTime t = now();
+  admission_.observe_load(waiting, t);
+  if (t - collected_at_ >= std::chrono::seconds(1)) {
+    admission_.collect(t);
+    collected_at_ = t;
+  }
+  for (uint8_t w = 0; w < dataplane.worker_count(); ++w) {
+    rte_mbuf* packets[kHandshakesPerTurn];
+    const unsigned n = dataplane.mailbox(WorkerId{w}).take_handshakes(packets, kHandshakesPerTurn);
+    for (unsigned i = 0; i < n; ++i) {
+      const OuterDatagram outer = parse_outer_datagram(packets[i]);
+      on_datagram({outer.payload, outer.source, outer.destination, outer.destination_port, WorkerId{w}});
+      rte_pktmbuf_free(packets[i]);
+    }
+    waiting -= n;
+  }
+  return waiting > 0;
+}
+
+void Wireguard::on_datagram(const Datagram& datagram) {
+  const MessageType type = classify(datagram.message);
+  if (type == MessageType::kCookieReply) return on_cookie_reply(datagram);
+  Tunnel* tunnel = admit(datagram);
+  if (!tunnel) return;
+  if (type == MessageType::kInitiation) on_initiation(*tunnel, datagram);
+  if (type == MessageType::kResponse) on_response(*tunnel, datagram);
+}
+
+// The tunnel that a message with a valid mac1 is for: among those that listen on its port, the one whose key the mac1
+// was made with. nullptr: dropped, or answered with a cookie.
+Tunnel* Wireguard::admit(const Datagram& datagram) {
+  Drop reason = Drop::handshake_no_identity;
+  for (const auto& tunnel : tunnels_) {
+    if (!tunnel->up() || tunnel->listen_port() != datagram.listen_port || !tunnel->identity()) continue;
+    const MonoTime t = now();
+    switch (admission_.judge(*tunnel->identity(), datagram.message, datagram.source, t)) {
+      case Verdict::kAccept:
+        return tunnel.get();
+      case Verdict::kDropBadMac1:
+        reason = Drop::handshake_mac1;
+        continue;
+      case Verdict::kDropRateLimited:
+        drop(Drop::handshake_rate_limited);
+        return nullptr;
+      case Verdict::kSendCookie:
+        drop(Drop::handshake_under_load);
+        const CookieReplyMessage reply =
+            admission_.cookie_reply(*tunnel->identity(), datagram.message, datagram.source, t);
+        transmit(parts_.routes.resolve(datagram.source, datagram.local, datagram.listen_port),
+                 std::as_bytes(std::span(&reply, 1)), kCookieReplyTos, datagram.worker);
+        return nullptr;
+    }
+  }
+  drop(reason);
+  return nullptr;
+}
+
+void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
+  const auto& message = as<InitiationMessage>(datagram.message);
+  auto claimed = decrypt_initiation_static(*tunnel.identity(), message);
+  if (!claimed) return drop(initiation_drop(claimed.error()));
+  PeerControl* peer = tunnel.find(claimed->static_key);
+  if (!peer) return drop(Drop::initiation_unknown_peer);
+  const RemoteIdentity* remote = remote_identity(*peer);
+  if (!remote) return drop(Drop::initiation_low_order);
+  auto received = finish_initiation(std::move(*claimed), *remote, message);
+  if (!received) return drop(initiation_drop(received.error()));
+  const MonoTime t = now();
+  if (const auto error = peer->guard.check(received->timestamp, t)) return drop(initiation_drop(*error));
+
+  const Tai64n timestamp = received->timestamp;
+  const uint32_t index = parts_.dataplane.sessions().reserve_index();
+  auto created = create_response(std::move(*received), *remote, peer->preshared_key, index, parts_.rng);
+  if (!created) {
+    parts_.dataplane.sessions().release_index(index);
+    return drop(initiation_drop(created.error()));
+  }
+  // From here on the initiation is authentic, new and answerable: commit.
+  peer->guard.commit(timestamp, t);
+  forget_handshake(*peer);
+  peer->home = datagram.worker;
+  move_endpoint(*peer, datagram.source, datagram.local);
+  begin_session_as_responder(*peer, std::move(created->keys), datagram.worker);
+  note_received(*peer, sizeof message);
+  send_to_peer(*peer, std::as_writable_bytes(std::span(&created->message, 1)));
+  peer->timers.session_derived(t);
+  peer->timers.response_sent(t);
+  evaluate_timers(*peer);
+}
+
+void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
+  const auto& message = as<ResponseMessage>(datagram.message);
+  const auto it = by_handshake_index_.find(message.receiver_index.host());
+  if (it == by_handshake_index_.end() || it->second->tunnel != &tunnel) return drop(Drop::response_unknown_index);
+  PeerControl& peer = *it->second;
+  auto keys = consume_response(*tunnel.identity(), peer.preshared_key, *peer.sent, message);
+  if (!keys) return drop(response_drop(keys.error()));
+
+  by_handshake_index_.erase(it);  // the keypair inherits the index
+  peer.sent.reset();
+  peer.home = datagram.worker;
+  move_endpoint(peer, datagram.source, datagram.local);
+  begin_session_as_initiator(peer, std::move(*keys), datagram.worker);
+  peer.timers.session_derived(now());
+  peer.timers.handshake_complete();
+  peer.last_handshake = parts_.clock.wall();
+  note_received(peer, sizeof message);
+  // The initiator speaks first: what is staged, or else an empty message. That confirms the key to the other side.
+  broadcast(CommandKind::kFlushStaged, peer.shared->id);
+  request_keepalive(peer);
+  evaluate_timers(peer);
+}
+
+void Wireguard::on_cookie_reply(const Datagram& datagram) {
+  const auto& message = as<CookieReplyMessage>(datagram.message);
+  PeerControl* peer = find_by_index(message.receiver_index.host());
+  const RemoteIdentity* remote = peer && peer->tunnel->identity() ? remote_identity(*peer) : nullptr;
+  if (!remote) return drop(Drop::cookie_unknown_index);
+  const auto error = peer->cookies.consume(message, *remote, now());
+  if (error) drop(*error == CookieError::kUnexpected ? Drop::cookie_unexpected : Drop::cookie_authentication);
+}
+
+// Of a handshake in progress or of a keypair: a cookie reply may answer either (protocol.md section 6).
+PeerControl* Wireguard::find_by_index(uint32_t index) noexcept {
+  if (const auto it = by_handshake_index_.find(index); it != by_handshake_index_.end()) return it->second;
+  const Keypair* keypair = parts_.dataplane.sessions().find(index);
+  return keypair ? find_peer(keypair->peer->id) : nullptr;
+}
+
+// nullptr: the peer's key is of low order; nothing is ever sent to it or accepted from it.
+const RemoteIdentity* Wireguard::remote_identity(PeerControl& peer) {
+  if (!peer.remote) peer.remote = RemoteIdentity::make(*peer.tunnel->identity(), peer.public_key);
+  return peer.remote->usable() ? &*peer.remote : nullptr;
+}
+
+// --- out ---
+
+void Wireguard::start_handshake(PeerControl& peer) {
+  if (peer.tunnel->up() && peer.timers.start_handshake(now())) send_initiation(peer);
+}
+
+void Wireguard::send_initiation(PeerControl& peer) {
+  if (!peer.tunnel->identity() || peer.endpoint.is_none()) return;
+  const RemoteIdentity* remote = remote_identity(peer);
+  if (!remote) return;
+  const uint32_t index = parts_.dataplane.sessions().reserve_index();
+  auto created =
+      create_initiation(*peer.tunnel->identity(), *remote, index, Tai64n::whitened(parts_.clock.wall()), parts_.rng);
+  if (!created) {
+    parts_.dataplane.sessions().release_index(index);
+    return;
+  }
+  forget_handshake(peer);
+  peer.sent.emplace(std::move(created->state));
+  by_handshake_index_.emplace(index, &peer);
+  peer.timers.initiation_sent(now(), parts_.rng);
+  send_to_peer(peer, std::as_writable_bytes(std::span(&created->message, 1)));
+  evaluate_timers(peer);
+}
+
+void Wireguard::forget_handshake(PeerControl& peer) {
+  peer.held_message.clear();
+  if (!peer.sent) return;
+  by_handshake_index_.erase(peer.sent->local_index);
+  parts_.dataplane.sessions().release_index(peer.sent->local_index);
+  peer.sent.reset();
+}
+
+// An initiation or response: gets its macs, is counted and sent, or held while the next hop is being resolved.
+void Wireguard::send_to_peer(PeerControl& peer, Bytes message) {
+  peer.cookies.add_macs(message, *peer.remote, now());
+  note_sent(peer, message.size());
+  const OuterRoute* route = peer.shared->outer.load(std::memory_order_relaxed);
+  if (route && route->state == OuterRoute::State::kUnresolved)
+    peer.held_message.assign(message.begin(), message.end());
+  else if (route)
+    transmit(*route, message, kHandshakeTos, peer.home);
+}
+
+void Wireguard::send_held_message(PeerControl& peer) {
+  const std::vector<std::byte> message = std::move(peer.held_message);
+  peer.held_message.clear();
+  transmit(*peer.shared->outer.load(std::memory_order_relaxed), message, kHandshakeTos, peer.home);
+}
+
+bool Wireguard::transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker) {
+  if (route.state != OuterRoute::State::kReady) {
+    drop(Drop::no_outer_route);
+    return false;
+  }
+  rte_mbuf* frame = make_outer_frame(parts_.dataplane.pool(), route, message, tos);
+  if (!frame) {
+    drop(Drop::no_buffer);
+    return false;
+  }
+  Command command{};
+  command.kind = CommandKind::kTransmit;
+  command.port = route.port;
+  command.packet = frame;
+  if (parts_.dataplane.mailbox(worker).post_command(command)) return true;
+  rte_pktmbuf_free(frame);
+  drop(Drop::inbox_full);
+  return false;
+}
+
+// Handshake messages are authenticated packets too: they count and stamp as data does (control/noise/timers.h).
+void Wireguard::note_sent(PeerControl& peer, size_t bytes) {
+  Peer& shared = *peer.shared;
+  shared.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  shared.last_sent_any.store(now().ns, std::memory_order_relaxed);
+  shared.unacknowledged_data_received_since.store(0, std::memory_order_relaxed);
+  shared.need_another_keepalive.store(false, std::memory_order_relaxed);
+}
+
+void Wireguard::note_received(PeerControl& peer, size_t bytes) {
+  Peer& shared = *peer.shared;
+  shared.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  shared.last_received_any.store(now().ns, std::memory_order_relaxed);
+  shared.unanswered_data_sent_since.store(0, std::memory_order_relaxed);
+}
+
+}  // namespace sluice

@@ -1,0 +1,59 @@
+// One peer as control knows it: identity, handshake slot, the three keypairs, timers, endpoint. Plain state; what
+// happens to it is in tunnel.cc (configuration), handshakes.cc (messages) and sessions.cc (keypairs). Control thread
+// only.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/noise/cookie.h"
+#include "control/noise/handshake.h"
+#include "control/noise/identity.h"
+#include "control/noise/timers.h"
+#include "dataplane/base/keys.h"
+#include "dataplane/session/peer.h"
+
+namespace sluice {
+
+class Tunnel;
+
+struct PeerControl {
+  Tunnel* tunnel = nullptr;
+  PublicKey public_key;
+  PresharedKey preshared_key;
+  uint16_t persistent_keepalive = 0;  // seconds; 0: off
+  std::string name;                   // from the configuration file; may be empty
+
+  std::unique_ptr<Peer> shared;  // the workers' view; retired with the peer
+  WorkerId home{0};              // sends what control wants sent: the worker that delivered the last handshake message
+
+  // Where it is: set by configuration and by every authenticated packet. `local`: our address that it talks to; none:
+  // any.
+  Endpoint endpoint;
+  IpAddress local;
+
+  // Handshake. `remote` is made when first needed, and anew after a change of the private key.
+  std::optional<RemoteIdentity> remote;
+  std::optional<SentInitiation> sent;  // the slot: our initiation that waits for its response
+  InitiationGuard guard;
+  CookieJar cookies;
+  std::vector<std::byte> held_message;  // the last handshake message, if the endpoint's next hop was not resolved yet
+  WallTime last_handshake;              // completed; seconds 0: never
+
+  // Keypairs (protocol.md section 8). Sending works with `current` only.
+  std::unique_ptr<Keypair> current, previous, next;
+
+  TimerState timers;
+  MonoTime deadline;  // where it stands in the timer queue; never: not there
+
+  Stamps stamps() const noexcept {
+    const auto read = [](const std::atomic<int64_t>& a) { return MonoTime{a.load(std::memory_order_relaxed)}; };
+    return {read(shared->last_sent_any), read(shared->last_received_any), read(shared->unanswered_data_sent_since),
+            read(shared->unacknowledged_data_received_since),
+            shared->need_another_keepalive.load(std::memory_order_relaxed)};
+  }
+};
+
+}  // namespace sluice

@@ -1,0 +1,141 @@
+// The keypairs of a peer, from derivation to retirement (protocol.md section 8). A keypair is findable by workers
+// before the other side can use it, and leaves the table a grace period before it is freed.
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <utility>
+
+#include "control/wg/wireguard.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kHandoffSlots = 128;
+
+void free_handoff_ring(HandoffRing* handoff, DropCounters& drops) {
+  void* packet;
+  while (rte_ring_sc_dequeue(handoff->ring, &packet) == 0) {
+    drops.add(Drop::handoff_stale);
+    rte_pktmbuf_free(static_cast<rte_mbuf*>(packet));
+  }
+  rte_free(handoff->ring);
+  delete handoff;
+}
+
+}  // namespace
+
+std::unique_ptr<Keypair> Wireguard::make_keypair(PeerControl& peer, SessionKeys keys, WorkerId owner) {
+  ensure_handoff_ring(*peer.shared, owner);
+  auto keypair = std::make_unique<Keypair>();
+  keypair->peer = peer.shared.get();
+  keypair->local_index = keys.local_index;
+  keypair->remote_index = keys.remote_index;
+  keypair->birth = now();
+  keypair->initiator = keys.initiator;
+  keypair->owner = owner;
+  keypair->send_key = std::move(keys.sending);
+  keypair->receive_key = std::move(keys.receiving);
+  keypair->confirmed = keys.initiator;
+  return keypair;
+}
+
+void Wireguard::begin_session_as_initiator(PeerControl& peer, SessionKeys keys, WorkerId owner) {
+  auto keypair = make_keypair(peer, std::move(keys), owner);
+  parts_.dataplane.sessions().publish(keypair.get());
+  std::unique_ptr<Keypair> old = set_current(peer, std::move(keypair));
+  retire_keypair(std::move(peer.previous));
+  if (peer.next) {  // a session that the other side began and never confirmed
+    peer.previous = std::move(peer.next);
+    retire_keypair(std::move(old));
+  } else {
+    peer.previous = std::move(old);
+  }
+}
+
+void Wireguard::begin_session_as_responder(PeerControl& peer, SessionKeys keys, WorkerId owner) {
+  auto keypair = make_keypair(peer, std::move(keys), owner);
+  parts_.dataplane.sessions().publish(keypair.get());  // before the response goes out
+  retire_keypair(std::move(peer.next));
+  retire_keypair(std::move(peer.previous));
+  peer.next = std::move(keypair);
+}
+
+// The first authentic packet under `index` arrived. If that is the unconfirmed session it becomes the current one.
+void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
+  if (!peer.next || peer.next->local_index != index) return;
+  retire_keypair(std::move(peer.previous));
+  peer.previous = set_current(peer, std::move(peer.next));
+  peer.timers.handshake_complete();
+  peer.last_handshake = parts_.clock.wall();
+  broadcast(CommandKind::kFlushStaged, peer.shared->id);
+  evaluate_timers(peer);
+}
+
+// Returns the one that was current. Workers stop using it here, before the caller may retire it: a grace period that
+// began while they could still pick it up would protect nobody.
+std::unique_ptr<Keypair> Wireguard::set_current(PeerControl& peer, std::unique_ptr<Keypair> keypair) {
+  // Release: pairs with the workers' acquire load in choose_keypair.
+  peer.shared->current.store(keypair.get(), std::memory_order_release);
+  return std::exchange(peer.current, std::move(keypair));
+}
+
+void Wireguard::drop_keypairs(PeerControl& peer) {
+  peer.shared->current.store(nullptr, std::memory_order_release);
+  retire_keypair(std::move(peer.current));
+  retire_keypair(std::move(peer.previous));
+  retire_keypair(std::move(peer.next));
+}
+
+// Not found any more from now on; freed, wiped, and its index free again, after a grace period. The caller has taken it
+// out of Peer::current, if it was there.
+void Wireguard::retire_keypair(std::unique_ptr<Keypair> keypair) {
+  if (!keypair) return;
+  SessionTable& sessions = parts_.dataplane.sessions();
+  sessions.withdraw(keypair->local_index);
+  parts_.dataplane.retire([&sessions, owned = std::shared_ptr<Keypair>(std::move(keypair))]() mutable {
+    sessions.release_index(owned->local_index);
+    owned.reset();
+  });
+}
+
+// Made before the first keypair that `owner` owns is published; lives as long as the peer.
+void Wireguard::ensure_handoff_ring(Peer& peer, WorkerId owner) {
+  if (peer.worker_count < 2) return;
+  if (!peer.handoff) peer.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(peer.worker_count);
+  if (peer.handoff[owner.value].load(std::memory_order_relaxed)) return;
+  const auto size = static_cast<size_t>(rte_ring_get_memsize(kHandoffSlots));
+  auto* ring = static_cast<rte_ring*>(rte_malloc("handoff", size, RTE_CACHE_LINE_SIZE));
+  if (!ring) return;  // without it packets for this owner that arrive elsewhere are dropped as handoff_full
+  rte_ring_init(ring, "handoff", kHandoffSlots, RING_F_SC_DEQ);
+  auto handoff = std::make_unique<HandoffRing>();
+  handoff->ring = ring;
+  peer.handoff[owner.value].store(handoff.release(), std::memory_order_release);
+}
+
+void Wireguard::register_peer(PeerControl& peer) {
+  const uint32_t slot = peer.shared->id.slot;
+  if (slot >= by_slot_.size()) by_slot_.resize(slot + 1);
+  by_slot_[slot] = &peer;
+  parts_.dataplane.peers().publish(peer.shared.get());
+}
+
+// The caller has stopped it: no keypair is left. The shared part goes after the workers have seen a root without the
+// peer's allowed IPs, because until then they may look its slot up.
+void Wireguard::unregister_peer(PeerControl& peer) {
+  const PeerId id = peer.shared->id;
+  by_slot_[id.slot] = nullptr;
+  if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, id.slot});
+  parts_.dataplane.peers().withdraw(id);
+  retire_after_publish_.push_back([this, id, owned = std::shared_ptr<Peer>(std::move(peer.shared))]() mutable {
+    for (unsigned w = 0; owned->handoff && w < owned->worker_count; ++w)
+      if (HandoffRing* handoff = owned->handoff[w].load(std::memory_order_relaxed))
+        free_handoff_ring(handoff, parts_.drops);
+    delete owned->outer.load(std::memory_order_relaxed);
+    parts_.dataplane.peers().release(id);
+    owned.reset();
+  });
+  mark_dirty();
+}
+
+}  // namespace sluice

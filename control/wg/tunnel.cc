@@ -1,0 +1,160 @@
+#include "control/wg/tunnel.h"
+
+#include <cerrno>
+
+#include "control/wg/wireguard.h"
+#include "dataplane/crypto/primitives.h"
+
+namespace sluice {
+
+Tunnel::Tunnel(Wireguard& wireguard, TunnelId id, std::string name)
+    : wireguard_(wireguard), id_(id), name_(std::move(name)) {}
+
+Tunnel::~Tunnel() { remove_all_peers(); }
+
+// --- identity and listen port ---
+
+void Tunnel::set_private_key(PrivateKey key) {
+  if (!key.is_zero()) clamp(key);
+  if (identity_ ? identity_->private_key.equals(key) : key.is_zero()) return;
+  identity_ = LocalIdentity::make(std::move(key));
+  if (identity_) remove_peer(identity_->public_key);
+  for (PeerControl& peer : peers_) {
+    peer.remote.reset();
+    wireguard_.forget_handshake(peer);
+    peer.timers.private_key_changed();
+    // Sessions under the old key go on receiving, but are not sent under any more.
+    if (peer.current) peer.current->can_send.store(false, std::memory_order_relaxed);
+    if (peer.next) peer.next->can_send.store(false, std::memory_order_relaxed);
+    if (up_ && identity_) wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
+  }
+  wireguard_.mark_dirty();
+}
+
+Result<void> Tunnel::set_listen_port(uint16_t port) {
+  if (port == 0) port = wireguard_.choose_listen_port(*this);
+  if (wireguard_.listen_port_taken(port, *this))
+    return Error{"tunnel " + name_ + ": listen port " + std::to_string(port) + " belongs to another tunnel",
+                 EADDRINUSE};
+  if (port == listen_port_) return {};
+  listen_port_ = port;
+  for (PeerControl& peer : peers_) {
+    peer.local = {};
+    wireguard_.update_outer(peer);
+  }
+  wireguard_.mark_dirty();
+  return {};
+}
+
+void Tunnel::set_mtu(uint16_t mtu) {
+  if (mtu_ == mtu) return;
+  mtu_ = mtu;
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::set_up(bool up) {
+  if (up_ == up) return;
+  up_ = up;
+  for (PeerControl& peer : peers_) up ? start_peer(peer) : stop_peer(peer);
+  wireguard_.mark_dirty();
+}
+
+// --- peers ---
+
+PeerControl* Tunnel::find(const PublicKey& key) noexcept {
+  const auto it = by_key_.find(key);
+  return it == by_key_.end() ? nullptr : &*it->second;
+}
+
+PeerControl* Tunnel::add_peer(const PublicKey& key) {
+  if (PeerControl* known = find(key)) return known;
+  if (identity_ && identity_->public_key == key) return nullptr;
+  const auto id = wireguard_.dataplane().peers().reserve();
+  if (!id) return nullptr;
+
+  PeerControl& peer = peers_.emplace_back();
+  by_key_.emplace(key, std::prev(peers_.end()));
+  peer.tunnel = this;
+  peer.public_key = key;
+  peer.shared = std::make_unique<Peer>();
+  peer.shared->id = *id;
+  peer.shared->tunnel = id_;
+  peer.shared->worker_count = wireguard_.dataplane().worker_count();
+  peer.home = WorkerId{static_cast<uint8_t>(id->slot % peer.shared->worker_count)};
+  wireguard_.register_peer(peer);
+  if (up_) start_peer(peer);
+  return &peer;
+}
+
+void Tunnel::remove_peer(const PublicKey& key) {
+  const auto it = by_key_.find(key);
+  if (it == by_key_.end()) return;
+  PeerControl& peer = *it->second;
+  stop_peer(peer);
+  allowed_ips_.erase_peer(peer.shared->id.slot);
+  wireguard_.unregister_peer(peer);
+  peers_.erase(it->second);
+  by_key_.erase(it);
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::remove_all_peers() {
+  while (!peers_.empty()) {
+    const PublicKey key = peers_.front().public_key;  // a copy: remove_peer destroys the original
+    remove_peer(key);
+  }
+}
+
+void Tunnel::start_peer(PeerControl& peer) {
+  peer.timers.start(wireguard_.now());
+  wireguard_.evaluate_timers(peer);
+}
+
+void Tunnel::stop_peer(PeerControl& peer) {
+  peer.timers.stop();
+  wireguard_.forget_handshake(peer);
+  wireguard_.drop_keypairs(peer);
+  wireguard_.broadcast(CommandKind::kDiscardStaged, peer.shared->id);
+  wireguard_.evaluate_timers(peer);
+}
+
+// --- settings of a peer ---
+
+void Tunnel::set_preshared_key(PeerControl& peer, PresharedKey key) noexcept { peer.preshared_key = std::move(key); }
+
+void Tunnel::set_endpoint(PeerControl& peer, const Endpoint& endpoint) {
+  wireguard_.move_endpoint(peer, endpoint, IpAddress{});
+}
+
+void Tunnel::set_persistent_keepalive(PeerControl& peer, uint16_t seconds) {
+  peer.persistent_keepalive = seconds;
+  peer.timers.set_persistent_keepalive(std::chrono::seconds(seconds), peer.stamps(), wireguard_.now());
+}
+
+void Tunnel::replace_allowed_ips(PeerControl& peer) {
+  allowed_ips_.erase_peer(peer.shared->id.slot);
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::add_allowed_ip(PeerControl& peer, const Prefix& prefix) {
+  allowed_ips_.insert(prefix, peer.shared->id.slot);
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::remove_allowed_ip(PeerControl& peer, const Prefix& prefix) {
+  if (allowed_ips_.erase(prefix, peer.shared->id.slot)) wireguard_.mark_dirty();
+}
+
+std::vector<Prefix> Tunnel::allowed_ips(const PeerControl& peer) const {
+  return allowed_ips_.list(peer.shared->id.slot);
+}
+
+void Tunnel::apply_peer(PeerControl& peer) {
+  if (!up_) return;
+  wireguard_.evaluate_timers(peer);
+  wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
+}
+
+TunnelView Tunnel::view() const { return {id_, up_, listen_port_, mtu_, allowed_ips_.view()}; }
+
+}  // namespace sluice

@@ -1,0 +1,134 @@
+// The WireGuard side of control: all tunnels, their handshakes, sessions and timers. Knows the data plane, but neither
+// Linux nor sockets: datagrams come from the workers' handshake rings and leave through their inboxes. Control thread
+// only.
+//
+// Its parts, in the order of a session's life: tunnel.cc (configuration), handshakes.cc (messages in and out),
+// sessions.cc (keypairs: published, promoted, retired), events.cc (what workers report, and timers).
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "control/noise/admission.h"
+#include "control/wg/outer_routes.h"
+#include "control/wg/tunnel.h"
+#include "dataplane/worker/dataplane.h"
+
+namespace sluice {
+
+class Wireguard {
+ public:
+  struct Parts {  // everything here outlives it
+    Dataplane& dataplane;
+    const Clock& clock;
+    Rng& rng;
+    OuterRoutes& routes;
+    DropCounters& drops;  // control's own table
+    size_t load_threshold = LoadMonitor::kDefaultThreshold;
+  };
+  explicit Wireguard(Parts parts);
+  ~Wireguard();
+
+  // Tunnels live as long as the gateway. nullptr: the name is taken.
+  Tunnel* add_tunnel(const std::string& name);
+  Tunnel* find_tunnel(const std::string& name) noexcept;
+  std::span<const std::unique_ptr<Tunnel>> tunnels() const noexcept { return tunnels_; }
+  PeerControl* find_peer(PeerId id) noexcept;
+
+  // One turn's work, bounded; true: there may be more at once.
+  bool drain_handshakes();
+  bool drain_events();
+  bool run_timers();
+  bool post_waiting_commands();
+  MonoTime next_deadline() const noexcept;  // never: no timer is armed
+
+  // Routes, neighbours or addresses changed: endpoints are resolved again, a bounded number each turn (refresh_routes).
+  void on_routes_changed() noexcept;
+  bool refresh_routes();
+
+  // True if the workers' view is out of date: the caller publishes a new root with these tunnels' views, then calls
+  // published().
+  bool dirty() const noexcept { return dirty_; }
+  void mark_dirty() noexcept { dirty_ = true; }
+  void published();
+
+  // --- for its parts ---
+  MonoTime now() const noexcept { return parts_.clock.now(); }
+  Dataplane& dataplane() noexcept { return parts_.dataplane; }
+  Rng& rng() noexcept { return parts_.rng; }
+  void drop(Drop reason) noexcept { parts_.drops.add(reason); }
+  bool listen_port_taken(uint16_t port, const Tunnel& except) const noexcept;
+  uint16_t choose_listen_port(const Tunnel& tunnel);
+  void register_peer(PeerControl& peer);
+  void unregister_peer(PeerControl& peer);  // and retires its shared part
+
+  void start_handshake(PeerControl& peer);  // unless the last message is too young (protocol.md section 10)
+  void forget_handshake(PeerControl& peer);
+  void move_endpoint(PeerControl& peer, const Endpoint& remote, const IpAddress& local);
+  void update_outer(PeerControl& peer);
+  void drop_keypairs(PeerControl& peer);
+  void broadcast(CommandKind kind, PeerId peer);  // to all workers
+  void request_keepalive(PeerControl& peer);
+  void evaluate_timers(PeerControl& peer);
+
+ private:
+  struct Datagram {  // a handshake message as it arrived
+    ConstBytes message;
+    Endpoint source;
+    IpAddress local;
+    uint16_t listen_port;
+    WorkerId worker;
+  };
+
+  // handshakes.cc
+  void on_datagram(const Datagram& datagram);
+  Tunnel* admit(const Datagram& datagram);
+  void on_initiation(Tunnel& tunnel, const Datagram& datagram);
+  void on_response(Tunnel& tunnel, const Datagram& datagram);
+  void on_cookie_reply(const Datagram& datagram);
+  const RemoteIdentity* remote_identity(PeerControl& peer);
+  void send_initiation(PeerControl& peer);
+  void send_to_peer(PeerControl& peer, Bytes message);
+  void send_held_message(PeerControl& peer);
+  bool transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker);
+  void note_sent(PeerControl& peer, size_t bytes);
+  void note_received(PeerControl& peer, size_t bytes);
+  PeerControl* find_by_index(uint32_t index) noexcept;
+
+  // sessions.cc
+  std::unique_ptr<Keypair> make_keypair(PeerControl& peer, SessionKeys keys, WorkerId owner);
+  void begin_session_as_initiator(PeerControl& peer, SessionKeys keys, WorkerId owner);
+  void begin_session_as_responder(PeerControl& peer, SessionKeys keys, WorkerId owner);
+  void confirm_key(PeerControl& peer, uint32_t index);
+  std::unique_ptr<Keypair> set_current(PeerControl& peer, std::unique_ptr<Keypair> keypair);
+  void retire_keypair(std::unique_ptr<Keypair> keypair);
+  void ensure_handoff_ring(Peer& peer, WorkerId owner);
+
+  // events.cc
+  void on_event(const Event& event);
+  void post(WorkerId worker, const Command& command);
+
+  Parts parts_;
+  Admission admission_;
+  std::vector<std::unique_ptr<Tunnel>> tunnels_;
+  std::vector<PeerControl*> by_slot_;
+  std::unordered_map<uint32_t, PeerControl*> by_handshake_index_;  // initiations sent
+  std::set<std::pair<MonoTime, uint32_t>> deadlines_;              // by peer slot
+  std::vector<std::function<void()>> retire_after_publish_;
+  struct Unposted {
+    WorkerId worker;
+    Command command;
+  };
+  std::deque<Unposted> unposted_;
+  uint32_t refresh_slot_ = UINT32_MAX;  // next slot to resolve again; UINT32_MAX: none due
+  MonoTime collected_at_;
+  bool dirty_ = true;
+};
+
+}  // namespace sluice
