@@ -1,0 +1,201 @@
+#include "control/gateway/api_server.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "control/api/protocol.h"
+
+namespace sluice {
+namespace {
+
+using nlohmann::json;
+
+json failure(const std::string& text) { return {{"ok", false}, {"error", text}}; }
+
+// A typing error in an argument's name is said, not ignored.
+std::optional<std::string> unknown_argument(const json& request, const std::set<std::string>& known) {
+  for (const auto& [key, value] : request.items())
+    if (key != "op" && !known.contains(key)) return key;
+  return std::nullopt;
+}
+
+json describe_port(const config::Port& configured, Port& port) {
+  const PortCounters c = port.counters();
+  return {{"name", port.name()},
+          {"device", config::to_string(configured.device)},
+          {"mac", to_string(port.mac())},
+          {"link", port.link_up() ? "up" : "down"},
+          {"mtu", port.mtu()},
+          {"rx_packets", c.rx_packets},
+          {"rx_bytes", c.rx_bytes},
+          {"rx_drops", c.rx_missed + c.rx_errors},
+          {"tx_packets", c.tx_packets},
+          {"tx_bytes", c.tx_bytes},
+          {"tx_drops", c.tx_errors}};
+}
+
+json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) {
+  json allowed = json::array();
+  for (const Prefix& prefix : tunnel.allowed_ips(peer)) allowed.push_back(to_string(prefix));
+  json result = {{"public_key", to_base64(peer.public_key.bytes)},  {"allowed_ips", std::move(allowed)},
+                 {"latest_handshake", peer.last_handshake.seconds}, {"rx_bytes", peer.shared->rx_bytes.load()},
+                 {"tx_bytes", peer.shared->tx_bytes.load()},        {"persistent_keepalive", peer.persistent_keepalive},
+                 {"preshared_key", !peer.preshared_key.is_zero()}};
+  if (!peer.name.empty()) result["name"] = peer.name;
+  if (!peer.endpoint.is_none()) result["endpoint"] = to_string(peer.endpoint);
+  if (peer.current) {
+    result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - peer.current->birth).count();
+    result["owner_worker"] = peer.current->owner.value;
+  }
+  return result;
+}
+
+double share(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 0.0 : std::min(1.0, static_cast<double>(part) / static_cast<double>(whole));
+}
+
+json describe_stage(Stage stage, const StageCounters& c) {
+  const uint64_t calls = c.calls.load(), packets = c.packets.load(), cycles = c.cycles.load();
+  return {{"name", stage_name(stage)},
+          {"calls", calls},
+          {"packets", packets},
+          {"cycles", cycles},
+          {"cycles_per_packet", packets == 0 ? 0.0 : static_cast<double>(cycles) / static_cast<double>(packets)},
+          {"packets_per_call", calls == 0 ? 0.0 : static_cast<double>(packets) / static_cast<double>(calls)}};
+}
+
+class ApiConversation final : public Conversation {
+ public:
+  explicit ApiConversation(ApiServer& server) : server_(server) {}
+
+  bool feed(std::string_view bytes, std::string& output) override {
+    pending_ += bytes;
+    for (size_t end; (end = pending_.find('\n')) != std::string::npos; pending_.erase(0, end + 1))
+      output += server_.answer(std::string_view(pending_).substr(0, end)) + "\n";
+    if (pending_.size() <= api::kMaxRequest) return true;
+    output += failure("request longer than " + std::to_string(api::kMaxRequest) + " bytes").dump() + "\n";
+    return false;
+  }
+
+ private:
+  ApiServer& server_;
+  std::string pending_;
+};
+
+}  // namespace
+
+std::unique_ptr<Conversation> ApiServer::converse() { return std::make_unique<ApiConversation>(*this); }
+
+// The four operations; each is given a request whose arguments are known names.
+struct ApiOperations {
+  const MonoTime started;
+  const Clock& clock;
+  Dataplane& dataplane;
+  Wireguard& wireguard;
+  Configurator& configurator;
+  const DropCounters& control_drops;
+
+  json show(const json& request) const {
+    const std::string tunnel_name = request.value("tunnel", ""), wanted = request.value("peer", "");
+    const MonoTime now = clock.now();
+    const config::Model& model = configurator.model();
+    json reply = {{"ok", true},
+                  {"gateway", model.gateway.name},
+                  {"version", SLUICE_VERSION},
+                  {"engine", dataplane.engine_name()}};
+    reply["uptime"] = std::chrono::duration_cast<std::chrono::seconds>(now - started).count();
+    reply["workers"] = json::array();
+    for (size_t w = 0; w < model.gateway.workers.size(); ++w)
+      reply["workers"].push_back({{"worker", w}, {"core", model.gateway.workers[w]}});
+    if (tunnel_name.empty() && wanted.empty()) {
+      reply["ports"] = json::array();
+      for (size_t i = 0; i < model.ports.size(); ++i)
+        reply["ports"].push_back(describe_port(model.ports[i], *dataplane.ports()[i]));
+    }
+    bool found = tunnel_name.empty() && wanted.empty();
+    reply["tunnels"] = json::array();
+    for (const auto& tunnel : wireguard.tunnels()) {
+      if (!tunnel_name.empty() && tunnel->name() != tunnel_name) continue;
+      json peers = json::array();
+      for (const PeerControl& peer : tunnel->peers())
+        if (wanted.empty() || wanted == peer.name || wanted == to_base64(peer.public_key.bytes))
+          peers.push_back(describe_peer(*tunnel, peer, now));
+      if (!wanted.empty() && peers.empty()) continue;
+      found = true;
+      json entry = {{"name", tunnel->name()}, {"listen_port", tunnel->listen_port()}, {"mtu", tunnel->mtu()}};
+      if (tunnel->identity()) entry["public_key"] = to_base64(tunnel->identity()->public_key.bytes);
+      entry["peers"] = std::move(peers);
+      reply["tunnels"].push_back(std::move(entry));
+    }
+    if (!found) return failure(wanted.empty() ? "no tunnel " + tunnel_name : "no peer " + wanted);
+    return reply;
+  }
+
+  json stats() const {
+    json workers = json::array();
+    const auto& cores = configurator.model().gateway.workers;
+    const auto uptime = static_cast<uint64_t>((clock.now() - started).count());
+    for (size_t w = 0; w < dataplane.workers().size(); ++w) {
+      const WorkerStats& s = dataplane.workers()[w]->stats();
+      json stages = json::array();
+      for (size_t i = 0; i < kStages; ++i)
+        if (s.stages[i].calls.load() != 0) stages.push_back(describe_stage(static_cast<Stage>(i), s.stages[i]));
+      workers.push_back({{"worker", w},
+                         {"core", w < cores.size() ? cores[w] : 0},
+                         {"polls", s.polls.load()},
+                         {"idle", share(s.empty_polls.load(), s.polls.load())},
+                         {"sleep", share(s.asleep_ns.load(), uptime)},
+                         {"stages", std::move(stages)}});
+    }
+    return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"workers", std::move(workers)}};
+  }
+
+  json drops(const json& request) const {
+    const bool all = request.value("all", false);
+    json list = json::array();
+    for (size_t i = 0; i < kDropReasons; ++i) {
+      const auto reason = static_cast<Drop>(i);
+      const uint64_t packets = dataplane.drops(reason) + control_drops.get(reason);
+      if (all || packets != 0)
+        list.push_back({{"reason", drop_name(reason)}, {"text", drop_text(reason)}, {"packets", packets}});
+    }
+    return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"drops", std::move(list)}};
+  }
+
+  json reload() const {
+    const Configurator::Reloaded result = configurator.reload();
+    if (result.errors.empty()) return {{"ok", true}, {"applied", result.applied}};
+    json reply =
+        failure(result.applied.empty() ? "the configuration was not changed" : "not everything could be applied");
+    reply["errors"] = result.errors;
+    if (!result.applied.empty()) reply["applied"] = result.applied;
+    return reply;
+  }
+};
+
+std::string ApiServer::answer(std::string_view text) {
+  const json request = json::parse(text, nullptr, false);
+  if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
+    return failure("not a request: a JSON object with \"op\" on one line is expected").dump();
+  const std::string op = request["op"];
+  const std::set<std::string> arguments = op == api::kOpShow    ? std::set<std::string>{"tunnel", "peer"}
+                                          : op == api::kOpDrops ? std::set<std::string>{"all"}
+                                                                : std::set<std::string>{};
+  if (const auto unknown = unknown_argument(request, arguments))
+    return failure(op + ": unknown argument " + *unknown).dump();
+
+  const ApiOperations run{started_,         parts_.clock,        parts_.dataplane,
+                          parts_.wireguard, parts_.configurator, parts_.control_drops};
+  try {
+    if (op == api::kOpShow) return run.show(request).dump();
+    if (op == api::kOpStats) return run.stats().dump();
+    if (op == api::kOpDrops) return run.drops(request).dump();
+    if (op == api::kOpReload) return run.reload().dump();
+  } catch (const json::type_error& e) {
+    return failure(op + ": argument of the wrong type").dump();
+  }
+  return failure("unknown operation " + op).dump();
+}
+
+}  // namespace sluice

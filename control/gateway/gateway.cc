@@ -1,0 +1,234 @@
+#include "control/gateway/gateway.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <vector>
+
+#include "control/api/uapi.h"
+#include "control/gateway/api_server.h"
+#include "control/gateway/configurator.h"
+#include "control/gateway/control_plane.h"
+#include "control/gateway/linux_network.h"
+#include "control/gateway/publisher.h"
+#include "control/gateway/resolver.h"
+#include "control/gateway/slow_path.h"
+#include "control/loop/unix_server.h"
+#include "dataplane/base/random.h"
+#include "dataplane/crypto/primitives.h"
+#include "dataplane/crypto/select.h"
+#include "dataplane/pipeline/packet.h"
+#include "dataplane/port/eal.h"
+#include "dataplane/port/ethdev.h"
+
+namespace sluice {
+namespace {
+
+constexpr const char* kUapiDirectory = "/var/run/wireguard/";
+constexpr uint32_t kBuffersPerWorker = 8192, kBuffersPerPort = 4096;
+constexpr Nanoseconds kFirstDump = std::chrono::seconds(5);
+
+class UapiConversation final : public Conversation {
+ public:
+  explicit UapiConversation(Tunnel& tunnel) : session_(tunnel) {}
+  bool feed(std::string_view bytes, std::string& output) override { return session_.feed(bytes, output); }
+
+ private:
+  UapiSession session_;
+};
+
+// Stops DPDK's environment after everything that uses it.
+struct Environment {
+  bool started = false;
+  ~Environment() {
+    if (started) stop_eal();
+  }
+};
+
+// Signals as a descriptor: blocked before any thread is made, so that all threads inherit the mask.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, signal);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    fd_ = signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~Signals() {
+    close(fd_);
+    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+  }
+  int fd() const { return fd_; }
+  int next() const {
+    signalfd_siginfo info;
+    return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+  }
+
+ private:
+  sigset_t set_;
+  int fd_;
+};
+
+Result<EalOptions> eal_options(const config::Model& model) {
+  EalOptions options;
+  options.worker_cores = model.gateway.workers;
+  options.hugepages =
+      model.gateway.hugepages == config::Hugepages::kOff ? EalOptions::Hugepages::kNever : EalOptions::Hugepages::kAuto;
+  if (model.gateway.memory != 0) options.memory_mib = model.gateway.memory;
+  for (const config::Port& port : model.ports) {
+    auto needs = device_needs(config::to_string(port.device), port.devargs);
+    if (!needs) return Error{"port " + port.name + ": " + needs.error().what};
+    if (!needs->driver.empty()) options.drivers.push_back(needs->driver);
+    if (!needs->pci.empty()) options.pci.push_back(needs->pci);
+  }
+  return options;
+}
+
+}  // namespace
+
+// In the order in which it is made; destroyed in reverse.
+struct Gateway::State {
+  explicit State(const Clock& c) : clock(c) {}
+
+  const Clock& clock;
+  SystemRng rng;
+  Signals signals;
+  EventLoop loop;
+  DropCounters drops;  // control's own
+  Environment environment;
+  std::unique_ptr<LinuxNetwork> network;
+  std::unique_ptr<Dataplane> dataplane;
+  std::unique_ptr<Wireguard> wireguard;
+  std::unique_ptr<Publisher> publisher;
+  std::unique_ptr<SlowPath> slow_path;
+  std::unique_ptr<Resolver> resolver;
+  std::unique_ptr<Configurator> configurator;
+  std::unique_ptr<ControlPlane> control;
+  std::unique_ptr<ApiServer> api;
+  std::vector<std::unique_ptr<UnixServer>> servers;
+
+  ~State() {
+    servers.clear();
+    if (dataplane) dataplane->stop();
+  }
+
+  Result<void> start_dataplane(const config::Model& model);
+  Result<void> start_control(std::shared_ptr<const config::Model> model);
+  Result<void> serve(const config::Model& model);
+  void on_signal();
+};
+
+Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Model> model, const Clock& clock) {
+  if (!crypto_init()) return Error{"the system gives no random numbers"};
+  auto state = std::make_unique<State>(clock);
+  if (auto done = state->start_dataplane(*model); !done) return done.error();
+  if (auto done = state->start_control(model); !done) return done.error();
+  if (auto done = state->serve(*model); !done) return done.error();
+  state->dataplane->start();
+  spdlog::info("{}: {} workers, engine {}, {} ports, {} tunnels", model->gateway.name, state->dataplane->worker_count(),
+               state->dataplane->engine_name(), model->ports.size(), model->tunnels.size());
+  return std::unique_ptr<Gateway>(new Gateway(std::move(state)));
+}
+
+Gateway::Gateway(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Gateway::~Gateway() = default;
+
+Result<void> Gateway::State::start_dataplane(const config::Model& model) {
+  const bool engine_known = model.gateway.engine == "auto" || make_engine(model.gateway.engine) != nullptr;
+  if (!engine_known) {
+    std::string names = "auto";
+    for (std::string_view name : available_engines()) names += ", " + std::string(name);
+    return Error{"gateway.engine: this CPU or build has no engine " + model.gateway.engine + "; it has: " + names};
+  }
+  auto options = eal_options(model);
+  if (!options) return options.error();
+  if (auto started = start_eal(*options); !started) return started;
+  environment.started = true;
+
+  const auto workers = static_cast<uint16_t>(model.gateway.workers.size());
+  uint16_t mtu = 1500;
+  for (const config::Port& port : model.ports) mtu = std::max(mtu, port.mtu);
+  const auto buffers = static_cast<uint32_t>(workers * kBuffersPerWorker + model.ports.size() * kBuffersPerPort);
+  auto pool = make_packet_pool("packets", buffers, kPacketMetaSize, mtu);
+  if (!pool) return pool.error();
+
+  std::vector<std::unique_ptr<Port>> ports;
+  for (const config::Port& port : model.ports) {
+    EthdevOptions wanted;
+    wanted.name = port.name;
+    wanted.device = config::to_string(port.device);
+    wanted.devargs = port.devargs;
+    wanted.workers = port.queues != 0 ? port.queues : workers;
+    wanted.mtu = port.mtu;
+    auto made = make_ethdev_port(PortId{static_cast<uint16_t>(ports.size())}, wanted, pool->get());
+    if (!made) return made.error();
+    ports.push_back(std::move(*made));
+  }
+  Dataplane::Options wanted;
+  wanted.worker_cores = model.gateway.workers;
+  wanted.idle = model.gateway.idle == config::Idle::kPoll ? IdlePolicy::kPoll : IdlePolicy::kAdaptive;
+  wanted.engine = model.gateway.engine == "auto" ? std::string() : model.gateway.engine;
+  auto made = Dataplane::create(wanted, std::move(*pool), std::move(ports), clock, rng);
+  if (!made) return made.error();
+  dataplane = std::move(*made);
+  return {};
+}
+
+Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> model) {
+  auto made = LinuxNetwork::create(loop, clock);
+  if (!made) return made.error();
+  network = std::move(*made);
+  wireguard = std::make_unique<Wireguard>(Wireguard::Parts{*dataplane, clock, rng, *network, drops});
+  publisher = std::make_unique<Publisher>(*dataplane, *wireguard);
+  slow_path = std::make_unique<SlowPath>(*dataplane, *network, loop, clock, drops);
+  resolver = std::make_unique<Resolver>(loop);
+  configurator =
+      std::make_unique<Configurator>(Configurator::Parts{*wireguard, *network, *resolver, *dataplane}, model);
+  control = std::make_unique<ControlPlane>(
+      ControlPlane::Parts{loop, clock, *dataplane, *wireguard, *network, *slow_path, *publisher});
+
+  if (auto done = configurator->apply_all(); !done) return done;
+  for (auto& [id, mirror] : network->port_mirrors()) slow_path->watch(id, mirror);
+  for (auto& [id, mirror] : network->tunnel_mirrors()) slow_path->watch(id, mirror);
+  if (auto done = network->wait_until_settled(kFirstDump); !done) return done;
+  control->turn();  // the first tables are published before the first packet is received
+  return {};
+}
+
+Result<void> Gateway::State::serve(const config::Model& model) {
+  for (const auto& tunnel : wireguard->tunnels()) {
+    auto server = UnixServer::create(loop, kUapiDirectory + tunnel->name() + ".sock",
+                                     [&tunnel = *tunnel] { return std::make_unique<UapiConversation>(tunnel); });
+    if (!server) return server.error();
+    servers.push_back(std::move(*server));
+  }
+  api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, *configurator, drops});
+  auto server = UnixServer::create(loop, model.gateway.socket_path(), [this] { return api->converse(); });
+  if (!server) return server.error();
+  servers.push_back(std::move(*server));
+  loop.add(signals.fd(), EPOLLIN, [this](uint32_t) { on_signal(); });
+  return {};
+}
+
+void Gateway::State::on_signal() {
+  const int signal = signals.next();
+  if (signal == SIGTERM || signal == SIGINT) control->stop();
+  if (signal != SIGHUP) return;
+  sd_notify(0, "RELOADING=1");
+  const Configurator::Reloaded result = configurator->reload();
+  for (const std::string& line : result.errors) spdlog::error("reload: {}", line);
+  for (const std::string& line : result.applied) spdlog::info("reload: {}", line);
+  sd_notify(0, "READY=1");
+}
+
+void Gateway::run() {
+  sd_notify(0, "READY=1");
+  state_->control->run();
+  sd_notify(0, "STOPPING=1");
+}
+
+}  // namespace sluice

@@ -1,0 +1,137 @@
+#include "control/gateway/linux_network.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include <cerrno>
+
+namespace sluice {
+
+Result<std::unique_ptr<LinuxNetwork>> LinuxNetwork::create(EventLoop& loop, const Clock& clock) {
+  auto netlink = Netlink::open();
+  if (!netlink) return netlink.error();
+  return std::unique_ptr<LinuxNetwork>(new LinuxNetwork(loop, clock, std::move(*netlink)));
+}
+
+LinuxNetwork::LinuxNetwork(EventLoop& loop, const Clock& clock, std::unique_ptr<Netlink> netlink)
+    : loop_(loop), clock_(clock), netlink_(std::move(netlink)) {
+  loop_.add(netlink_->fd(), EPOLLIN, [this](uint32_t) { receive(); });
+}
+
+LinuxNetwork::~LinuxNetwork() { loop_.remove(netlink_->fd()); }
+
+// --- interfaces ---
+
+Result<void> LinuxNetwork::add_port(PortId id, const std::string& name, const Mac& mac, uint16_t mtu) {
+  auto mirror = Mirror::create_port(*netlink_, name, mac, mtu);
+  if (!mirror) return mirror.error();
+  own_.ports.emplace(mirror->index(), id);
+  ports_.emplace(id, std::move(*mirror));
+  return {};
+}
+
+Result<void> LinuxNetwork::add_tunnel(TunnelId id, const std::string& name, uint16_t mtu) {
+  auto mirror = Mirror::create_tunnel(*netlink_, name, mtu);
+  if (!mirror) return mirror.error();
+  own_.tunnels.emplace(mirror->index(), id);
+  tunnels_.emplace(id, std::move(*mirror));
+  return {};
+}
+
+Mirror* LinuxNetwork::port_mirror(PortId id) noexcept {
+  const auto it = ports_.find(id);
+  return it == ports_.end() ? nullptr : &it->second;
+}
+
+Mirror* LinuxNetwork::tunnel_mirror(TunnelId id) noexcept {
+  const auto it = tunnels_.find(id);
+  return it == tunnels_.end() ? nullptr : &it->second;
+}
+
+Result<void> LinuxNetwork::bring_up(const Mirror& mirror) {
+  Netlink::LinkSettings settings;
+  settings.up = true;
+  return netlink_->set_link(mirror.link(), settings);
+}
+
+Result<void> LinuxNetwork::set_mtu(const Mirror& mirror, uint16_t mtu) {
+  Netlink::LinkSettings settings;
+  settings.mtu = mtu;
+  return netlink_->set_link(mirror.link(), settings);
+}
+
+Result<void> LinuxNetwork::add_address(const Mirror& mirror, const InterfaceAddress& address) {
+  return netlink_->add_address(mirror.link(), address);
+}
+
+Result<void> LinuxNetwork::delete_address(const Mirror& mirror, const InterfaceAddress& address) {
+  return netlink_->delete_address(mirror.link(), address);
+}
+
+Result<void> LinuxNetwork::replace_route(const Prefix& to, const IpAddress& via, const Mirror* dev) {
+  return netlink_->replace_route({to, via, dev ? std::optional(dev->link()) : std::nullopt, 0});
+}
+
+Result<void> LinuxNetwork::delete_route(const Prefix& to, const IpAddress& via, const Mirror* dev) {
+  return netlink_->delete_route({to, via, dev ? std::optional(dev->link()) : std::nullopt, 0});
+}
+
+// --- what Linux says ---
+
+void LinuxNetwork::receive() {
+  if (!netlink_->receive(model_)) return;  // a broken message changes nothing; an overrun is followed by a new dump
+  if (waiting_since_.is_never()) waiting_since_ = clock_.now();
+}
+
+bool LinuxNetwork::update(MonoTime now) {
+  if (waiting_since_.is_never() || now < waiting_since_ + kBatch || !netlink_->is_settled()) return false;
+  waiting_since_ = {};
+  changes_ = model_.take_changes();
+  fib_changed_ = builder_.update(model_, own_, changes_);
+  return !changes_.empty() || fib_changed_;
+}
+
+Result<void> LinuxNetwork::wait_until_settled(Nanoseconds timeout) {
+  const MonoTime end = clock_.now() + timeout;
+  do {
+    if (auto received = netlink_->receive(model_); !received) return received;
+    if (netlink_->is_settled()) {
+      waiting_since_ = clock_.now() - kBatch;
+      return {};
+    }
+    pollfd readable{netlink_->fd(), POLLIN, 0};
+    poll(&readable, 1, 10);
+  } while (clock_.now() < end);
+  return Error{"Linux did not answer the first question about routes and addresses (netlink)", ETIMEDOUT};
+}
+
+// --- ways out ---
+
+OuterRoute LinuxNetwork::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
+  const OuterResolution resolution = resolve_outer(model_, own_, {remote, local, listen_port});
+  // Linux never sees the traffic that uses this neighbour, so it is asked to keep the entry fresh.
+  if (resolution.neighbour && managed_.insert(*resolution.neighbour).second)
+    (void)netlink_->manage_neighbour(*resolution.neighbour);
+  else if (resolution.neighbour && resolution.route.state == OuterRoute::State::kUnresolved)
+    (void)netlink_->probe_neighbour(*resolution.neighbour);
+  return resolution.route;
+}
+
+void LinuxNetwork::ask_for(const NeighbourKey& neighbour) { (void)netlink_->probe_neighbour(neighbour); }
+
+std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(const IpAddress& destination) const {
+  const Route* route = model_.lookup(destination);
+  const RouteHop* hop = route ? model_.live_hop(*route) : nullptr;
+  if (!hop || !own_.ports.contains(hop->interface)) return std::nullopt;
+  return NeighbourKey{hop->gateway.is_none() ? destination : hop->gateway, hop->interface};
+}
+
+IpAddress LinuxNetwork::source_towards(const IpAddress& destination) const {
+  const Route* route = model_.lookup(destination);
+  const RouteHop* hop = route ? model_.live_hop(*route) : nullptr;
+  if (!hop) return {};
+  if (!route->preferred_source.is_none()) return route->preferred_source;
+  return select_source(model_, hop->interface, hop->gateway.is_none() ? destination : hop->gateway, destination);
+}
+
+}  // namespace sluice

@@ -1,0 +1,84 @@
+// The gateway's network as Linux has it: mirrors of ports, interfaces of tunnels, and what netlink says of routes and
+// neighbours, turned into forwarding tables and outer routes. Control thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "control/linux/fib_builder.h"
+#include "control/linux/mirror.h"
+#include "control/linux/netlink.h"
+#include "control/linux/network_model.h"
+#include "control/linux/outer_routes.h"
+#include "control/loop/event_loop.h"
+#include "control/wg/outer_routes.h"
+
+namespace sluice {
+
+class LinuxNetwork final : public OuterRoutes {
+ public:
+  static Result<std::unique_ptr<LinuxNetwork>> create(EventLoop& loop, const Clock& clock);
+  ~LinuxNetwork() override;
+
+  // Interfaces of ours. Created down; bring_up() after their addresses are set.
+  Result<void> add_port(PortId id, const std::string& name, const Mac& mac, uint16_t mtu);
+  Result<void> add_tunnel(TunnelId id, const std::string& name, uint16_t mtu);
+  Mirror* port_mirror(PortId id) noexcept;
+  Mirror* tunnel_mirror(TunnelId id) noexcept;
+  std::map<PortId, Mirror>& port_mirrors() noexcept { return ports_; }
+  std::map<TunnelId, Mirror>& tunnel_mirrors() noexcept { return tunnels_; }
+
+  Result<void> bring_up(const Mirror& mirror);
+  Result<void> set_mtu(const Mirror& mirror, uint16_t mtu);
+  Result<void> add_address(const Mirror& mirror, const InterfaceAddress& address);
+  Result<void> delete_address(const Mirror& mirror, const InterfaceAddress& address);
+  Result<void> replace_route(const Prefix& to, const IpAddress& via, const Mirror* dev);
+  Result<void> delete_route(const Prefix& to, const IpAddress& via, const Mirror* dev);
+
+  // Takes in what netlink has said, at most every few milliseconds. True: look at changes(), fib() may be new. `until`
+  // becomes the time to call again if there are changes that wait.
+  bool update(MonoTime now);
+  MonoTime next_update() const noexcept { return waiting_since_.is_never() ? MonoTime{} : waiting_since_ + kBatch; }
+  const ModelChanges& changes() const noexcept { return changes_; }
+  bool fib_changed() const noexcept { return fib_changed_; }
+  Fib fib() const { return builder_.fib(); }
+  FibGarbage take_fib_garbage() { return builder_.take_garbage(); }
+  const NetworkModel& model() const noexcept { return model_; }
+
+  // Blocks until the first dump is in, for at most `timeout`: at start, before workers run.
+  Result<void> wait_until_settled(Nanoseconds timeout);
+
+  OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  void ask_for(const NeighbourKey& neighbour);
+  // The neighbour through which Linux would send to `destination`; nullopt: no route on one of our ports.
+  std::optional<NeighbourKey> neighbour_towards(const IpAddress& destination) const;
+  // The gateway's own address for a packet back to `destination`; none: there is none.
+  IpAddress source_towards(const IpAddress& destination) const;
+
+ private:
+  static constexpr Nanoseconds kBatch = std::chrono::milliseconds(5);
+
+  LinuxNetwork(EventLoop& loop, const Clock& clock, std::unique_ptr<Netlink> netlink);
+  void receive();
+
+  EventLoop& loop_;
+  const Clock& clock_;
+  std::unique_ptr<Netlink> netlink_;
+  NetworkModel model_;
+  FibBuilder builder_;
+  OwnInterfaces own_;
+  std::map<PortId, Mirror> ports_;
+  std::map<TunnelId, Mirror> tunnels_;
+  std::set<NeighbourKey> managed_;  // Linux keeps these fresh: next hops of peers' endpoints
+  ModelChanges changes_;
+  MonoTime waiting_since_;  // notifications arrived and were not taken up yet; never: none
+  bool fib_changed_ = false;
+};
+
+}  // namespace sluice

@@ -1,0 +1,31 @@
+#include "control/gateway/publisher.h"
+
+#include <memory>
+
+namespace sluice {
+
+void Publisher::set_fib(const Fib& fib, std::function<void()> free_old) {
+  fib_ = fib;
+  fib_changed_ = true;
+  if (free_old) free_old_.push_back(std::move(free_old));
+}
+
+void Publisher::publish_if_changed() {
+  if (!fib_changed_ && !wireguard_.dirty()) return;
+  auto root = std::make_unique<Published>();
+  root->fib = fib_;
+  for (const auto& tunnel : wireguard_.tunnels()) {
+    root->tunnels.push_back(tunnel->view());
+    if (tunnel->up() && tunnel->listen_port() != 0) root->add_listen_port(tunnel->listen_port());
+  }
+  for (const Port* port : dataplane_.ports()) root->ports.push_back({port->id(), port->mac(), port->mtu()});
+  dataplane_.publish(std::move(root));
+
+  // Only now may the grace periods of what the old root reaches begin.
+  fib_changed_ = false;
+  wireguard_.published();
+  for (auto& free_it : free_old_) dataplane_.retire(std::move(free_it));
+  free_old_.clear();
+}
+
+}  // namespace sluice

@@ -1,0 +1,29 @@
+// Assembles the root that workers read from what control holds, and publishes it when something has changed: at most
+// once a turn. Control thread only.
+#pragma once
+
+#include <functional>
+
+#include "control/wg/wireguard.h"
+#include "dataplane/forward/fib.h"
+#include "dataplane/worker/dataplane.h"
+
+namespace sluice {
+
+class Publisher {
+ public:
+  Publisher(Dataplane& dataplane, Wireguard& wireguard) : dataplane_(dataplane), wireguard_(wireguard) {}
+
+  // `free_old` destroys what only earlier tables use; it is called a grace period after the new root was published.
+  void set_fib(const Fib& fib, std::function<void()> free_old);
+  void publish_if_changed();
+
+ private:
+  Dataplane& dataplane_;
+  Wireguard& wireguard_;
+  Fib fib_;
+  bool fib_changed_ = true;
+  std::vector<std::function<void()>> free_old_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,189 @@
+#include "control/gateway/slow_path.h"
+
+#include <rte_mbuf.h>
+#include <sys/epoll.h>
+
+#include <cstring>
+
+#include "dataplane/pipeline/packet.h"
+#include "dataplane/wire/ip.h"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kPuntsPerTurn = 256;
+constexpr unsigned kReadsPerWakeup = 64;  // of one mirror, so that a flood of Linux's own does not hold up the turn
+
+IpAddress destination_of(ConstBytes packet) {
+  if (version_of(packet) == Family::kIpv4)
+    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->destination.data());
+  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->destination.data());
+}
+
+IpAddress source_of(ConstBytes packet) {
+  if (version_of(packet) == Family::kIpv4)
+    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->source.data());
+  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->source.data());
+}
+
+std::optional<IcmpError> icmp_error_of(PuntReason reason) {
+  switch (reason) {
+    case PuntReason::kTtlExceeded:
+      return IcmpError::kTimeExceeded;
+    case PuntReason::kNoRoute:
+      return IcmpError::kNoRoute;
+    case PuntReason::kProhibited:
+      return IcmpError::kProhibited;
+    case PuntReason::kTooBig:
+      return IcmpError::kTooBig;
+    case PuntReason::kNoPeer:
+    case PuntReason::kNoEndpoint:
+      return IcmpError::kHostUnreachable;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+void SlowPath::FreeMbuf::operator()(rte_mbuf* packet) const noexcept { rte_pktmbuf_free(packet); }
+
+SlowPath::SlowPath(Dataplane& dataplane, LinuxNetwork& network, EventLoop& loop, const Clock& clock,
+                   DropCounters& drops)
+    : dataplane_(dataplane), network_(network), loop_(loop), clock_(clock), drops_(drops) {}
+
+SlowPath::~SlowPath() {
+  for (int fd : watched_) loop_.remove(fd);
+}
+
+// --- workers to Linux ---
+
+bool SlowPath::drain_punts() {
+  bool more = false;
+  for (uint8_t w = 0; w < dataplane_.worker_count(); ++w) {
+    rte_mbuf* packets[kPuntsPerTurn];
+    const unsigned n = dataplane_.mailbox(WorkerId{w}).take_punts(packets, kPuntsPerTurn);
+    for (unsigned i = 0; i < n; ++i) on_punt(Packet(packets[i]));
+    more |= n == kPuntsPerTurn;
+  }
+  return more;
+}
+
+void SlowPath::on_punt(Packet packet) {
+  const PacketMeta& about = meta(packet.get());
+  if (about.punt == PuntReason::kLocal || about.punt == PuntReason::kLinux) return to_linux(std::move(packet));
+  if (about.punt == PuntReason::kResolve) return hold(std::move(packet));
+  if (const auto error = icmp_error_of(about.punt)) send_icmp_error(std::move(packet), *error, about.mtu);
+}
+
+void SlowPath::to_linux(Packet packet) {
+  const PacketMeta& about = meta(packet.get());
+  Mirror* mirror =
+      about.in_port != kNoPort ? network_.port_mirror(about.in_port) : network_.tunnel_mirror(about.tunnel);
+  if (about.l2_size != 0) rte_pktmbuf_prepend(packet.get(), about.l2_size);  // still in place in front of the IP header
+  if (!mirror || !mirror->write(bytes_of(packet.get()))) drops_.add(Drop::mirror_write);
+}
+
+void SlowPath::hold(Packet packet) {
+  const auto neighbour = network_.neighbour_towards(destination_of(bytes_of(packet.get())));
+  if (!neighbour) {  // the route has gone in the meantime
+    drops_.add(Drop::no_route);
+    return;
+  }
+  const Neighbour* known = network_.model().neighbour(*neighbour);
+  if (known && known->is_resolved()) {
+    const WorkerId worker = meta(packet.get()).worker;
+    return route(std::move(packet), worker);
+  }
+  auto held = waiting_.hold(*neighbour, std::move(packet), clock_.now());
+  if (held.dropped) drops_.add(Drop::neighbour_unresolved);
+  if (held.ask) network_.ask_for(*neighbour);
+}
+
+void SlowPath::on_neighbours_changed(const ModelChanges& changes) {
+  for (const NeighbourKey& key : changes.neighbours) {
+    const Neighbour* neighbour = network_.model().neighbour(key);
+    if (!neighbour || neighbour->state == Neighbour::State::kUnresolved) continue;
+    for (Packet& packet : waiting_.take(key)) {
+      if (neighbour->is_resolved()) {
+        const WorkerId worker = meta(packet.get()).worker;
+        route(std::move(packet), worker);
+      } else {
+        drops_.add(Drop::neighbour_unresolved);
+        send_icmp_error(std::move(packet), IcmpError::kHostUnreachable, 0);
+      }
+    }
+  }
+}
+
+void SlowPath::expire(MonoTime now) {
+  for (auto& given_up : waiting_.expire(now)) {
+    for (Packet& packet : given_up.packets) {
+      drops_.add(Drop::neighbour_unresolved);
+      send_icmp_error(std::move(packet), IcmpError::kHostUnreachable, 0);
+    }
+  }
+}
+
+// --- what control sends ---
+
+void SlowPath::send_icmp_error(Packet offending, IcmpError error, uint16_t mtu) {
+  if (!icmp_limit_.take(clock_.now())) return;
+  const ConstBytes packet = bytes_of(offending.get());
+  const auto message = make_icmp_error(packet, {error, mtu, network_.source_towards(source_of(packet))});
+  if (!message) return;
+  Packet answer(rte_pktmbuf_alloc(dataplane_.pool()));
+  char* bytes = answer ? rte_pktmbuf_append(answer.get(), static_cast<uint16_t>(message->size())) : nullptr;
+  if (!bytes) return drops_.add(Drop::no_buffer);
+  std::memcpy(bytes, message->data(), message->size());
+  route(std::move(answer), meta(offending.get()).worker);
+}
+
+void SlowPath::route(Packet packet, WorkerId worker) {
+  Command command{};
+  command.kind = CommandKind::kRoute;
+  post(worker, command, std::move(packet));
+}
+
+void SlowPath::post(WorkerId worker, Command command, Packet packet) {
+  command.packet = packet.get();
+  if (dataplane_.mailbox(worker).post_command(command))
+    (void)packet.release();
+  else
+    drops_.add(Drop::inbox_full);
+}
+
+// --- Linux to workers ---
+
+void SlowPath::watch(PortId port, Mirror& mirror) {
+  Command command{};
+  command.kind = CommandKind::kTransmit;
+  command.port = port;
+  watched_.push_back(mirror.fd());
+  loop_.add(mirror.fd(), EPOLLIN, [this, &mirror, command](uint32_t) { read_mirror(mirror, command); });
+}
+
+void SlowPath::watch(TunnelId tunnel, Mirror& mirror) {
+  Command command{};
+  command.kind = CommandKind::kTunnel;
+  command.tunnel = tunnel;
+  watched_.push_back(mirror.fd());
+  loop_.add(mirror.fd(), EPOLLIN, [this, &mirror, command](uint32_t) { read_mirror(mirror, command); });
+}
+
+// One interface's packets go through one worker, so that they keep their order.
+void SlowPath::read_mirror(Mirror& mirror, Command command) {
+  const auto interface = command.kind == CommandKind::kTransmit ? command.port.value : command.tunnel.value;
+  const WorkerId worker{static_cast<uint8_t>(interface % dataplane_.worker_count())};
+  for (unsigned i = 0; i < kReadsPerWakeup; ++i) {
+    Packet packet(rte_pktmbuf_alloc(dataplane_.pool()));
+    if (!packet) return drops_.add(Drop::no_buffer);  // what Linux sent stays in its queue
+    const size_t room = rte_pktmbuf_tailroom(packet.get());
+    const auto size = mirror.read({rte_pktmbuf_mtod(packet.get(), std::byte*), room});
+    if (!size) return;
+    rte_pktmbuf_append(packet.get(), static_cast<uint16_t>(*size));
+    post(worker, command, std::move(packet));
+  }
+}
+
+}  // namespace sluice
