@@ -80,7 +80,6 @@ void SlowPath::to_linux(Packet packet) {
   const PacketMeta& about = meta(packet.get());
   Mirror* mirror =
       about.in_port != kNoPort ? network_.port_mirror(about.in_port) : network_.tunnel_mirror(about.tunnel);
-  if (about.l2_size != 0) rte_pktmbuf_prepend(packet.get(), about.l2_size);  // still in place in front of the IP header
   if (!mirror || !mirror->write(bytes_of(packet.get()))) drops_.add(Drop::mirror_write);
 }
 

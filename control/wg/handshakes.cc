@@ -65,8 +65,8 @@ bool Wireguard::drain_handshakes() {
     rte_mbuf* packets[kHandshakesPerTurn];
     const unsigned n = dataplane.mailbox(WorkerId{w}).take_handshakes(packets, kHandshakesPerTurn);
     for (unsigned i = 0; i < n; ++i) {
-      const OuterDatagram outer = parse_outer_datagram(packets[i]);
-      on_datagram({outer.payload, outer.source, outer.destination, outer.destination_port, WorkerId{w}});
+      const OuterHeaders outer = outer_headers_of(packets[i]);
+      on_datagram({bytes_of(packets[i]), outer.remote, outer.local, outer.local_port, WorkerId{w}});
       rte_pktmbuf_free(packets[i]);
     }
     waiting -= n;
@@ -126,10 +126,11 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
   if (const auto error = peer->guard.check(received->timestamp, t)) return drop(initiation_drop(*error));
 
   const Tai64n timestamp = received->timestamp;
-  const uint32_t index = parts_.dataplane.sessions().reserve_index();
-  auto created = create_response(std::move(*received), *remote, peer->preshared_key, index, parts_.rng);
+  const auto index = parts_.dataplane.sessions().reserve_index();
+  if (!index) return drop(Drop::handshake_no_index);
+  auto created = create_response(std::move(*received), *remote, peer->preshared_key, *index, parts_.rng);
   if (!created) {
-    parts_.dataplane.sessions().release_index(index);
+    parts_.dataplane.sessions().release_index(*index);
     return drop(initiation_drop(created.error()));
   }
   // From here on the initiation is authentic, new and answerable: commit.
@@ -200,16 +201,17 @@ void Wireguard::send_initiation(PeerControl& peer) {
   if (!peer.tunnel->identity() || peer.endpoint.is_none()) return;
   const RemoteIdentity* remote = remote_identity(peer);
   if (!remote) return;
-  const uint32_t index = parts_.dataplane.sessions().reserve_index();
+  const auto index = parts_.dataplane.sessions().reserve_index();
+  if (!index) return;
   auto created =
-      create_initiation(*peer.tunnel->identity(), *remote, index, Tai64n::whitened(parts_.clock.wall()), parts_.rng);
+      create_initiation(*peer.tunnel->identity(), *remote, *index, Tai64n::whitened(parts_.clock.wall()), parts_.rng);
   if (!created) {
-    parts_.dataplane.sessions().release_index(index);
+    parts_.dataplane.sessions().release_index(*index);
     return;
   }
   forget_handshake(peer);
   peer.sent.emplace(std::move(created->state));
-  by_handshake_index_.emplace(index, &peer);
+  by_handshake_index_.emplace(*index, &peer);
   peer.timers.initiation_sent(now(), parts_.rng);
   send_to_peer(peer, std::as_writable_bytes(std::span(&created->message, 1)));
   evaluate_timers(peer);

@@ -4,31 +4,9 @@
 
 #include <cstring>
 
-#include "dataplane/pipeline/packet.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
-
-OuterDatagram parse_outer_datagram(rte_mbuf* packet) noexcept {
-  const ConstBytes bytes = bytes_of(packet);
-  OuterDatagram datagram{};
-  size_t udp_at = sizeof(Ipv6Header);
-  if (version_of(bytes) == Family::kIpv4) {
-    const auto& ip = *reinterpret_cast<const Ipv4Header*>(bytes.data());
-    datagram.source.address = IpAddress::ipv4(ip.source.data());
-    datagram.destination = IpAddress::ipv4(ip.destination.data());
-    udp_at = ip.header_size();
-  } else {
-    const auto& ip = *reinterpret_cast<const Ipv6Header*>(bytes.data());
-    datagram.source.address = IpAddress::ipv6(ip.source.data());
-    datagram.destination = IpAddress::ipv6(ip.destination.data());
-  }
-  const auto& udp = *reinterpret_cast<const UdpHeader*>(bytes.data() + udp_at);
-  datagram.source.port = udp.source_port.host();
-  datagram.destination_port = udp.destination_port.host();
-  datagram.payload = bytes.subspan(udp_at + sizeof udp, udp.length.host() - sizeof udp);
-  return datagram;
-}
 
 rte_mbuf* make_outer_frame(rte_mempool* pool, const OuterRoute& route, ConstBytes message, uint8_t tos) noexcept {
   rte_mbuf* packet = rte_pktmbuf_alloc(pool);

@@ -1,4 +1,4 @@
-// Outer packets that control reads and writes itself: handshake messages. (The workers' own path for data is
+// Outer packets that control writes itself: handshake messages. (The workers' own path for data is
 // dataplane/pipeline.)
 #pragma once
 
@@ -12,16 +12,6 @@ struct rte_mbuf;
 struct rte_mempool;
 
 namespace sluice {
-
-struct OuterDatagram {
-  Endpoint source;
-  IpAddress destination;
-  uint16_t destination_port;
-  ConstBytes payload;  // inside the mbuf
-};
-
-// A packet from a worker's handshake ring: ingress has checked its headers; rte_pktmbuf_mtod is at the IP header.
-OuterDatagram parse_outer_datagram(rte_mbuf* packet) noexcept;
 
 // A complete frame around `message`, checksums filled in; nullptr: no buffer. `route` must be ready.
 rte_mbuf* make_outer_frame(rte_mempool* pool, const OuterRoute& route, ConstBytes message, uint8_t tos) noexcept;

@@ -155,6 +155,6 @@ void Tunnel::apply_peer(PeerControl& peer) {
   wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
 }
 
-TunnelView Tunnel::view() const { return {id_, up_, listen_port_, mtu_, allowed_ips_.view()}; }
+TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, allowed_ips_.view()}; }
 
 }  // namespace sluice

@@ -64,7 +64,7 @@ class Tunnel {
   // The end of a peer's settings: what became due is done, what is staged for it is tried again.
   void apply_peer(PeerControl& peer);
 
-  TunnelView view() const;
+  TunnelView view();
   PrefixGarbage take_garbage() { return allowed_ips_.take_garbage(); }
 
  private:

@@ -36,6 +36,7 @@ namespace sluice {
   X(handshake_no_identity,   "handshake message for a tunnel that is down or has no private key") \
   X(handshake_rate_limited,  "handshake message over its source's rate while under load") \
   X(handshake_under_load,    "handshake message answered with a cookie while under load") \
+  X(handshake_no_index,      "initiation while no receiver index was free") \
   X(initiation_low_order,    "initiation with a point of low order") \
   X(initiation_static,       "initiation whose static key failed authentication") \
   X(initiation_unknown_peer, "initiation from a public key that is not configured") \
