@@ -128,7 +128,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Mo
   if (auto done = state->start_dataplane(*model); !done) return done.error();
   if (auto done = state->start_control(model); !done) return done.error();
   if (auto done = state->serve(*model); !done) return done.error();
-  state->dataplane->start();
+  if (auto done = state->dataplane->start(); !done) return done.error();
   spdlog::info("{}: {} workers, engine {}, {} ports, {} tunnels", model->gateway.name, state->dataplane->worker_count(),
                state->dataplane->engine_name(), model->ports.size(), model->tunnels.size());
   return std::unique_ptr<Gateway>(new Gateway(std::move(state)));

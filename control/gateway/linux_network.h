@@ -47,7 +47,7 @@ class LinuxNetwork final : public OuterRoutes {
   MonoTime next_update() const noexcept { return waiting_since_.is_never() ? MonoTime{} : waiting_since_ + kBatch; }
   const ModelChanges& changes() const noexcept { return changes_; }
   bool fib_changed() const noexcept { return fib_changed_; }
-  Fib fib() const { return builder_.fib(); }
+  Fib fib() { return builder_.fib(); }
   FibGarbage take_fib_garbage() { return builder_.take_garbage(); }
   const NetworkModel& model() const noexcept { return model_; }
 

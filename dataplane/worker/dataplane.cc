@@ -153,6 +153,7 @@ void Dataplane::publish(std::unique_ptr<const Published> root) {
 const Published& Dataplane::published() const noexcept { return *state_->root; }
 void Dataplane::retire(std::function<void()> free_it) { state_->qsbr.retire(std::move(free_it)); }
 void Dataplane::collect() { state_->qsbr.collect(); }
+size_t Dataplane::retired() const noexcept { return state_->qsbr.waiting(); }
 void Dataplane::drain() { state_->qsbr.free_all(); }
 
 SessionTable& Dataplane::sessions() noexcept { return state_->sessions; }

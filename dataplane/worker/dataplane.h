@@ -51,6 +51,7 @@ class Dataplane {
   const Published& published() const noexcept;
   void retire(std::function<void()> free_it);  // called from collect() after a grace period
   void collect();                              // control calls it each turn; never blocks
+  size_t retired() const noexcept;             // how much waits for its grace period
   void drain();                                // after stop(): frees everything retired now, no reader is left
 
   SessionTable& sessions() noexcept;

@@ -21,6 +21,7 @@ class QsbrDomain {
   // `free_it` runs in a later collect(). What it frees must be out of the readers' reach already.
   void retire(std::function<void()> free_it);
   void collect();
+  size_t waiting() const noexcept { return retired_.size(); }
   void free_all();  // no reader is left
 
  private:

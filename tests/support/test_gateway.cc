@@ -102,7 +102,9 @@ void TestGateway::describe_network(const Site& other) {
     r.prefix = prefix;
     r.type = type;
     r.table = table;
-    r.hops = {RouteHop{interface, {}, false}};
+    RouteHop hop;
+    hop.interface = interface;
+    r.hops.push_back(hop);
     model_.put_route(r);
   };
   for (Family family : {Family::kIpv4, Family::kIpv6}) {
