@@ -164,8 +164,8 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   peer.last_handshake = parts_.clock.wall();
   note_received(peer, sizeof message);
   // The initiator speaks first: what is staged, or else an empty message. That confirms the key to the other side.
-  broadcast(CommandKind::kFlushStaged, peer.shared->id);
   request_keepalive(peer);
+  broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
 }
 

@@ -127,12 +127,13 @@ void Wireguard::unregister_peer(PeerControl& peer) {
   by_slot_[id.slot] = nullptr;
   if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, id.slot});
   parts_.dataplane.peers().withdraw(id);
-  retire_after_publish_.push_back([this, id, owned = std::shared_ptr<Peer>(std::move(peer.shared))]() mutable {
+  // Runs possibly after this object is gone: it holds on to what outlives it only.
+  retire_after_publish_.push_back([&dataplane = parts_.dataplane, &drops = parts_.drops, id,
+                                   owned = std::shared_ptr<Peer>(std::move(peer.shared))]() mutable {
     for (unsigned w = 0; owned->handoff && w < owned->worker_count; ++w)
-      if (HandoffRing* handoff = owned->handoff[w].load(std::memory_order_relaxed))
-        free_handoff_ring(handoff, parts_.drops);
+      if (HandoffRing* handoff = owned->handoff[w].load(std::memory_order_relaxed)) free_handoff_ring(handoff, drops);
     delete owned->outer.load(std::memory_order_relaxed);
-    parts_.dataplane.peers().release(id);
+    dataplane.peers().release(id);
     owned.reset();
   });
   mark_dirty();
