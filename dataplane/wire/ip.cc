@@ -3,6 +3,11 @@
 #include <cstring>
 
 namespace sluice {
+namespace {
+
+__extension__ typedef unsigned __int128 uint128;
+
+}  // namespace
 
 std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
   size_t length = 0;
@@ -25,18 +30,26 @@ std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
 }
 
 uint32_t checksum_add(ConstBytes bytes, uint32_t sum) noexcept {
-  uint64_t wide = sum;
+  // RFC 1071, section 2(B) and (C): sums of 16-bit words may be taken in any byte order and in any wider word, and two
+  // of them side by side, so that neither waits for the other's carries.
+  uint128 even = sum, odd = 0;
   const std::byte* p = bytes.data();
   size_t left = bytes.size();
-  // RFC 1071, section 2(B): sums of 16-bit words may be taken in any byte order and any wider word.
-  for (; left >= 4; p += 4, left -= 4) {
-    uint32_t word;
-    std::memcpy(&word, p, 4);
-    wide += word;
+  for (; left >= 16; p += 16, left -= 16) {
+    uint64_t words[2];
+    std::memcpy(words, p, sizeof words);
+    even += words[0];
+    odd += words[1];
   }
-  uint32_t tail = 0;
-  std::memcpy(&tail, p, left);
-  wide += tail;
+  if (left != 0) {
+    uint64_t words[2]{};
+    std::memcpy(words, p, left);
+    even += words[0];
+    odd += words[1];
+  }
+  even += odd;
+  even = static_cast<uint64_t>(even) + (even >> 64);                                // less than 2^65
+  uint64_t wide = static_cast<uint64_t>(even >> 32) + static_cast<uint32_t>(even);  // less than 2^34
   wide = (wide & 0xffffffff) + (wide >> 32);
   return static_cast<uint32_t>((wide & 0xffffffff) + (wide >> 32));
 }

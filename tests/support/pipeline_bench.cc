@@ -319,12 +319,14 @@ void PipelineBench::enter(void (*entry)(WorkerContext&, Burst&) noexcept, const 
 
 std::vector<Octets> PipelineBench::transmitted(PortId id) {
   std::vector<Octets> frames;
-  for (rte_mbuf* m : port(id).packets) {
-    frames.push_back(octets_of(m));
-    rte_pktmbuf_free(m);
-  }
-  port(id).packets.clear();
+  for (rte_mbuf* m : port(id).packets) frames.push_back(octets_of(m));
+  release(id);
   return frames;
+}
+
+void PipelineBench::release(PortId id) {
+  for (rte_mbuf* m : port(id).packets) rte_pktmbuf_free(m);
+  port(id).packets.clear();
 }
 
 std::vector<Octets> PipelineBench::messages_to_peer() {

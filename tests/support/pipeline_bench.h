@@ -123,6 +123,7 @@ class PipelineBench {
 
   // --- out ---
   std::vector<Octets> transmitted(PortId port);
+  void release(PortId port);               // the same without looking
   std::vector<Octets> messages_to_peer();  // the UDP payloads of what left by the wan
   std::vector<Punted> punted(unsigned worker = 0);
   std::vector<Octets> handshakes(unsigned worker = 0);

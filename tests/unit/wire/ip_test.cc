@@ -56,6 +56,23 @@ TEST(Checksum, MatchesTheExampleOfRfc1071) {
   EXPECT_EQ(checksum_fold(checksum_add(std::as_bytes(std::span(data)))), static_cast<uint16_t>(~0xddf2));
 }
 
+// Word by word as RFC 1071 defines it, for every length, alignment and start.
+TEST(Checksum, EqualsTheSumOfWords) {
+  std::array<std::byte, 300> bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i < 64 ? 0xff : i * 151 + 7);
+  for (const uint32_t start : {0u, 0xffffu, 0xfffffffeu, 0xffffffffu}) {
+    for (size_t from = 0; from < 9; ++from) {
+      for (size_t size = 0; from + size <= bytes.size(); ++size) {
+        const auto part = std::span(bytes).subspan(from, size);
+        uint64_t sum = static_cast<uint16_t>(~checksum_fold(start));
+        for (size_t i = 0; i < size; ++i) sum += uint64_t{static_cast<uint8_t>(part[i])} << (i % 2 == 0 ? 8 : 0);
+        while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+        ASSERT_EQ(checksum_fold(checksum_add(part, start)), static_cast<uint16_t>(~sum)) << from << " " << size;
+      }
+    }
+  }
+}
+
 TEST(Checksum, AdjustEqualsRecomputation) {
   Ipv4Header header{};
   header.version_ihl = 0x45;
