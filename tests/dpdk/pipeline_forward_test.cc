@@ -157,7 +157,7 @@ Octets reassembled(const std::vector<Octets>& fragments, size_t mtu) {
   return payload;
 }
 
-TEST_F(Forward, D20SplitsIpv4ThatMayBeSplit) {
+TEST_F(Forward, SplitsIpv4ThatMayBeSplit) {  // D-20
   route(kSomewhere + std::string("/32")).mtu = 600;
   const Octets whole = packet(1400);
   receive(whole);
@@ -168,7 +168,7 @@ TEST_F(Forward, D20SplitsIpv4ThatMayBeSplit) {
   EXPECT_EQ(reassembled(fragments, 600), Octets(whole.begin() + 20, whole.end()));
 }
 
-TEST_F(Forward, D20TunnelsMtuCounts) {
+TEST_F(Forward, TunnelsMtuCounts) {  // D-20
   RemoteSession& session = bench.add_session(bench.peer());
   const auto to_tunnel = [&](size_t size, Ipv4Fields fields) {
     return PacketBuilder(size).udp(1, 2).ipv4(kHost, "10.2.0.2", fields).build();

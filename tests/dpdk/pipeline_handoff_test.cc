@@ -43,7 +43,7 @@ TEST_F(Handoff, SchedulesThePeerOnce) {
   EXPECT_EQ(ready[0], bench.peer().id);
 }
 
-TEST_F(Handoff, W08SameCounterAtTwoWorkersIsDeliveredOnce) {
+TEST_F(Handoff, SameCounterAtTwoWorkersIsDeliveredOnce) {  // W-08
   bench.receive(messages(7, 1), kWan, 0);
   bench.receive(messages(7, 1), kWan, 1);
   bench.take_handed_off(1);
@@ -78,7 +78,7 @@ TEST_F(Handoff, PeerWithoutARing) {
   EXPECT_EQ(bench.drops(), (Drops{{"handoff_stale", 1}}));
 }
 
-TEST_F(Handoff, W08AnyWorkerSealsAndNoCounterRepeats) {
+TEST_F(Handoff, AnyWorkerSealsAndNoCounterRepeats) {  // W-08
   const Octets frame = PacketBuilder(16).ipv4("10.1.0.2", "10.2.0.2").ethernet(kLanMac, kHostMac);
   for (unsigned i = 0; i < 10; ++i) bench.receive(std::vector<Octets>(3, frame), kLan, i % 2);
   const auto sent = bench.messages_to_peer();

@@ -86,7 +86,7 @@ TEST_P(Inbound, ForwardsWhatItDecrypts) {
   EXPECT_EQ(hex(frames[0]), hex(expected));
 }
 
-TEST_P(Inbound, D02AllFourCombinationsOfFamilies) {
+TEST_P(Inbound, AllFourCombinationsOfFamilies) {  // D-02
   const Octets v6 = PacketBuilder(64).udp(1000, 2000).ipv6("fd02::2", "fd01::2");
   const Octets v6_out =
       PacketBuilder(64).udp(1000, 2000).ipv6("fd02::2", "fd01::2", {.hop_limit = 63}).ethernet(kHostMac, kLanMac);
@@ -108,7 +108,7 @@ TEST_P(Inbound, KeepsTheOrderOfABurst) {
   for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i].size(), 14 + 20 + 8 + i);
 }
 
-TEST_P(Inbound, M01MalformedDataVectorsEachAtTheirStage) {
+TEST_P(Inbound, MalformedDataVectorsEachAtTheirStage) {  // M-01
   const auto file = load_vectors("malformed_data.json");
   const std::map<std::string, const char*> reasons{
       {"format", "message_invalid"}, {"index", "data_unknown_index"},   {"auth", "data_authentication"},
@@ -143,7 +143,7 @@ TEST_P(Inbound, M01MalformedDataVectorsEachAtTheirStage) {
   }
 }
 
-TEST_P(Inbound, D01DataVectorsAreOpened) {
+TEST_P(Inbound, DataVectorsAreOpened) {  // D-01
   const auto file = load_vectors("data.json");
   const auto key = from_hex(file["key"].get<std::string>());
   for (const auto& vector : file["vectors"]) {
@@ -165,7 +165,7 @@ TEST_P(Inbound, D01DataVectorsAreOpened) {
   }
 }
 
-TEST_P(Inbound, D06PaddingOfAnySizeAndContentIsCutOff) {
+TEST_P(Inbound, PaddingOfAnySizeAndContentIsCutOff) {  // D-06
   uint64_t counter = 0;
   for (const size_t padding : {0u, 1u, 7u, 500u}) {
     Octets plaintext = to_us();
@@ -175,7 +175,7 @@ TEST_P(Inbound, D06PaddingOfAnySizeAndContentIsCutOff) {
   }
 }
 
-TEST_P(Inbound, D11EcnIsDecapsulatedAsLinuxDoes) {
+TEST_P(Inbound, EcnIsDecapsulatedAsLinuxDoes) {  // D-11
   const std::map<std::string, uint8_t> codes{{"Not-ECT", 0}, {"ECT(1)", 1}, {"ECT(0)", 2}, {"CE", 3}};
   const auto file = load_vectors("small.json");
   uint64_t counter = 0;
@@ -202,7 +202,7 @@ TEST_P(Inbound, D11EcnIsDecapsulatedAsLinuxDoes) {
   }
 }
 
-TEST_P(Inbound, D14InnerFragmentsAreDeliveredEachByItsSource) {
+TEST_P(Inbound, InnerFragmentsAreDeliveredEachByItsSource) {  // D-14
   const Octets first = PacketBuilder(16).ipv4(kInX, kInUs, {.more_fragments = true});
   const Octets last = PacketBuilder(16).ipv4(kInX, kInUs, {.offset = 16});
   bench.receive_message(session, 0, first);
@@ -213,7 +213,7 @@ TEST_P(Inbound, D14InnerFragmentsAreDeliveredEachByItsSource) {
   expect_drop("inner_source");
 }
 
-TEST_P(Inbound, D24KeepaliveCountsItsBytesAndDeliversNothing) {
+TEST_P(Inbound, KeepaliveCountsItsBytesAndDeliversNothing) {  // D-24
   bench.receive({bench.datagram(session.seal(0, to_host())), bench.datagram(session.seal(1, {})),
                  bench.datagram(session.seal(2, to_host()))});
   EXPECT_EQ(bench.transmitted(kLan).size(), 2u);
@@ -229,14 +229,14 @@ TEST_P(Inbound, RxCountsOnlyWhatMayComeFromThePeer) {
   EXPECT_NE(bench.peer().last_received_any, 0);
 }
 
-TEST_P(Inbound, W02ReplayIsSilent) {
+TEST_P(Inbound, ReplayIsSilent) {  // W-02
   bench.receive_message(session, 5, to_us());
   expect_delivered(to_us());
   bench.events();
   expect_silent(from_elsewhere(session.seal(5, to_us())), "data_replay");
 }
 
-TEST_P(Inbound, W03OldestCounterOfTheWindow) {
+TEST_P(Inbound, OldestCounterOfTheWindow) {  // W-03
   bench.receive_message(session, 8228, to_us());
   expect_delivered(to_us());
   bench.receive_message(session, 100, to_us());
@@ -246,15 +246,15 @@ TEST_P(Inbound, W03OldestCounterOfTheWindow) {
   expect_silent(bench.datagram(session.seal(99, to_us())), "data_replay");
 }
 
-TEST_P(Inbound, W04CountersBeyondTheLimitDoNotDisturb) {
+TEST_P(Inbound, CountersBeyondTheLimitDoNotDisturb) {  // W-04
   for (const uint64_t counter : {UINT64_MAX, UINT64_MAX - 8129})
     expect_silent(bench.datagram(session.seal(counter, to_us())), "data_replay");
   bench.receive_message(session, 0, to_us());
   expect_delivered(to_us());
 }
 
-TEST_P(Inbound, W05LastCounterThatIsAccepted) {
-  const uint64_t last = UINT64_MAX - 8193;  // 2^64 - 8194
+TEST_P(Inbound, LastCounterThatIsAccepted) {  // W-05
+  const uint64_t last = UINT64_MAX - 8193;    // 2^64 - 8194
   bench.receive_message(session, last, to_us());
   expect_delivered(to_us());
   bench.events();
@@ -264,7 +264,7 @@ TEST_P(Inbound, W05LastCounterThatIsAccepted) {
   expect_delivered(to_us());
 }
 
-TEST_P(Inbound, W06ForgedHugeCounterLeavesTheWindowAlone) {
+TEST_P(Inbound, ForgedHugeCounterLeavesTheWindowAlone) {  // W-06
   Octets forged = session.seal(1u << 20, to_us());
   forged.back() ^= std::byte{1};
   expect_silent(bench.datagram(forged), "data_authentication");
@@ -272,7 +272,7 @@ TEST_P(Inbound, W06ForgedHugeCounterLeavesTheWindowAlone) {
   expect_delivered(to_us());
 }
 
-TEST_P(Inbound, W07NewKeypairHasAnEmptyWindow) {
+TEST_P(Inbound, NewKeypairHasAnEmptyWindow) {  // W-07
   bench.receive_message(session, 0, to_us());
   expect_delivered(to_us());
   RemoteSession& next = bench.add_session(bench.peer());
@@ -280,7 +280,7 @@ TEST_P(Inbound, W07NewKeypairHasAnEmptyWindow) {
   expect_delivered(to_us());
 }
 
-TEST_P(Inbound, R01AuthenticDataFromElsewhereIsReported) {
+TEST_P(Inbound, AuthenticDataFromElsewhereIsReported) {
   bench.receive(from_elsewhere(session.seal(0, to_us())));
   expect_delivered(to_us());
   std::vector<Event> moved;
@@ -302,26 +302,26 @@ TEST_P(Inbound, R01AuthenticDataFromElsewhereIsReported) {
   EXPECT_TRUE(bench.events().empty());
 }
 
-TEST_P(Inbound, R02KeepaliveRoams) {
+TEST_P(Inbound, KeepaliveRoams) {
   bench.receive(from_elsewhere(session.seal(0, {})));
   const auto events = kinds(bench.events());
   EXPECT_EQ(std::count(events.begin(), events.end(), EventKind::kEndpointMoved), 1);
 }
 
-TEST_P(Inbound, R05UnauthenticDataFromElsewhereDoesNotRoam) {
+TEST_P(Inbound, UnauthenticDataFromElsewhereDoesNotRoam) {
   Octets forged = session.seal(0, to_us());
   forged[20] ^= std::byte{1};
   expect_silent(from_elsewhere(forged), "data_authentication");
 }
 
-TEST_P(Inbound, R06ForbiddenInnerSourceRoamsAllTheSame) {
+TEST_P(Inbound, ForbiddenInnerSourceRoamsAllTheSame) {
   bench.receive(from_elsewhere(session.seal(0, PacketBuilder(8).ipv4("10.3.0.1", kInUs))));
   expect_drop("inner_source");
   const auto events = kinds(bench.events());
   EXPECT_EQ(std::count(events.begin(), events.end(), EventKind::kEndpointMoved), 1);
 }
 
-TEST_P(Inbound, R09AnotherAddressOfOursIsReportedToo) {
+TEST_P(Inbound, AnotherAddressOfOursIsReportedToo) {
   bench.receive(PacketBuilder(session.seal(0, {}))
                     .udp(51820, kListenPort)
                     .ipv4("198.51.100.2", "10.1.0.1")
@@ -340,7 +340,7 @@ TEST_P(Inbound, PeerWithoutAnEndpointGetsOne) {
   EXPECT_EQ(std::count(events.begin(), events.end(), EventKind::kEndpointMoved), 1);
 }
 
-TEST_P(Inbound, H18KeepaliveConfirmsAResponderKeypairOnce) {
+TEST_P(Inbound, KeepaliveConfirmsAResponderKeypairOnce) {  // H-18
   RemoteSession& next = bench.add_session(bench.peer(), {.initiator = false, .current = false});
   bench.receive_message(next, 0, {});
   std::vector<Event> events = bench.events();
@@ -352,7 +352,7 @@ TEST_P(Inbound, H18KeepaliveConfirmsAResponderKeypairOnce) {
   EXPECT_TRUE(bench.events().empty());
 }
 
-TEST_P(Inbound, H19ForbiddenSourceConfirmsAllTheSame) {
+TEST_P(Inbound, ForbiddenSourceConfirmsAllTheSame) {  // H-19
   RemoteSession& next = bench.add_session(bench.peer(), {.initiator = false, .current = false});
   bench.receive_message(next, 0, PacketBuilder(8).ipv4("10.3.0.1", kInUs));
   expect_drop("inner_source");
@@ -372,7 +372,7 @@ TEST_P(Inbound, ConfirmationIsPostedUntilTheRingTakesIt) {
   EXPECT_EQ(std::count(events.begin(), events.end(), EventKind::kKeyConfirmed), 1);
 }
 
-TEST_P(Inbound, T10LastMinuteRekeyIsAskedForOnce) {
+TEST_P(Inbound, LastMinuteRekeyIsAskedForOnce) {  // T-10
   bench.advance(164s);
   bench.receive_message(session, 0, {});
   bench.events();
@@ -383,7 +383,7 @@ TEST_P(Inbound, T10LastMinuteRekeyIsAskedForOnce) {
   EXPECT_TRUE(bench.events().empty());
 }
 
-TEST_P(Inbound, T09ResponderNeverRekeysByAge) {
+TEST_P(Inbound, ResponderNeverRekeysByAge) {  // T-09
   RemoteSession& next = bench.add_session(bench.peer(), {.initiator = false});
   bench.receive_message(next, 0, {});
   bench.events();
@@ -392,7 +392,7 @@ TEST_P(Inbound, T09ResponderNeverRekeysByAge) {
   EXPECT_TRUE(bench.events().empty());
 }
 
-TEST_P(Inbound, T11KeypairExpiresAt180Seconds) {
+TEST_P(Inbound, KeypairExpiresAt180Seconds) {  // T-11
   bench.advance(180s - 1ns);
   bench.receive_message(session, 0, to_us());
   expect_delivered(to_us());
@@ -411,19 +411,19 @@ TEST_P(Inbound, TunnelThatIsDownReceivesNothing) {
   expect_silent(bench.datagram(session.seal(0, to_us())), "tunnel_down");
 }
 
-TEST_P(Inbound, M10AnotherPeersIndexDoesNotAuthenticate) {
+TEST_P(Inbound, AnotherPeersIndexDoesNotAuthenticate) {  // M-10
   RemoteSession& other = bench.add_session(bench.add_peer({"10.4.0.0/16"}, "198.51.100.4"));
   expect_silent(bench.datagram(data_message(session.send_key, other.keypair->local_index, 0, to_us())),
                 "data_authentication");
 }
 
-TEST_P(Inbound, M16MoreSpecificPrefixOfAnotherPeerWins) {
+TEST_P(Inbound, MoreSpecificPrefixOfAnotherPeerWins) {  // M-16
   bench.add_peer({"10.2.0.2/32"});
   bench.receive_message(session, 0, to_us());
   expect_drop("inner_source");
 }
 
-TEST_P(Inbound, M17HostileInnerSourcesAreNotForwarded) {
+TEST_P(Inbound, HostileInnerSourcesAreNotForwarded) {  // M-17
   Peer& anyone = bench.add_peer({"0.0.0.0/0", "::/0"}, "198.51.100.2");
   RemoteSession& from = bench.add_session(anyone);
   uint64_t counter = 0;

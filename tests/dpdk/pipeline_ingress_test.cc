@@ -136,9 +136,9 @@ TEST_F(Ingress, PuntsWhatIsForTheGatewayWithoutPadding) {
   expect_punt(PacketBuilder(64).udp(5000, 5001).ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac));
 }
 
-// D-13: fragments of outer packets are not put together here: the first is dropped by name, the others, which cannot be
+// Fragments of outer packets are not put together here: the first is dropped by name, the others, which cannot be
 // told from any other fragment for the gateway, are Linux's.
-TEST_F(Ingress, D13FirstFragmentsOfMessagesAreDropped) {
+TEST_F(Ingress, FirstFragmentsOfMessagesAreDropped) {  // D-13
   expect_drop(keepalive().ipv4(kX, kUs, {.more_fragments = true}).ethernet(kWanMac, kRouterMac), "outer_fragment");
   expect_punt(PacketBuilder(64).ipv4(kX, kUs, {.offset = 64}).ethernet(kWanMac, kRouterMac));
   const Octets first{std::byte{17}, std::byte{0}, std::byte{0}, std::byte{1},
@@ -147,7 +147,7 @@ TEST_F(Ingress, D13FirstFragmentsOfMessagesAreDropped) {
               "outer_fragment");
 }
 
-TEST_F(Ingress, D15DatagramEndsAtItsUdpLength) {
+TEST_F(Ingress, DatagramEndsAtItsUdpLength) {  // D-15
   Octets message = session.seal(counter++, {});
   const auto udp_size = static_cast<uint16_t>(message.size() + 8);
   message.insert(message.end(), 5, std::byte{0x77});
@@ -155,7 +155,7 @@ TEST_F(Ingress, D15DatagramEndsAtItsUdpLength) {
       PacketBuilder(message).udp(51820, kListenPort, {.length = udp_size}).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac));
 }
 
-TEST_F(Ingress, D15UdpLengthsThatDoNotFitAreDropped) {
+TEST_F(Ingress, UdpLengthsThatDoNotFitAreDropped) {  // D-15
   for (const uint16_t length : std::initializer_list<uint16_t>{0, 7, 41, 65535})
     expect_drop(PacketBuilder(session.seal(counter++, {}))
                     .udp(51820, kListenPort, {.length = length, .checksum = 0})
@@ -165,7 +165,7 @@ TEST_F(Ingress, D15UdpLengthsThatDoNotFitAreDropped) {
   expect_drop(PacketBuilder(7).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac), "udp_length");
 }
 
-TEST_F(Ingress, D16ChecksumZeroIsGoodOverIpv4Only) {
+TEST_F(Ingress, ChecksumZeroIsGoodOverIpv4Only) {  // D-16
   const auto without = [&] {
     return PacketBuilder(session.seal(counter++, {})).udp(51820, kListenPort, {.checksum = 0});
   };
@@ -173,7 +173,7 @@ TEST_F(Ingress, D16ChecksumZeroIsGoodOverIpv4Only) {
   expect_drop(without().ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac), "udp_checksum");
 }
 
-TEST_F(Ingress, D16WrongChecksumsAreDropped) {
+TEST_F(Ingress, WrongChecksumsAreDropped) {  // D-16
   const auto wrong = [&] {
     return PacketBuilder(session.seal(counter++, {})).udp(51820, kListenPort, {.checksum = 7});
   };
@@ -202,17 +202,17 @@ TEST_F(Ingress, BelievesWhatTheHardwareSaysOfChecksums) {
   EXPECT_EQ(flagged(RTE_MBUF_F_RX_IP_CKSUM_BAD, 0), (Drops{{"ip_checksum", 1}}));
 }
 
-TEST_F(Ingress, D17EthernetPaddingIsNoPartOfTheMessage) {
+TEST_F(Ingress, EthernetPaddingIsNoPartOfTheMessage) {  // D-17
   const Octets frame = keepalive().ipv4(kX, kUs).ethernet(kWanMac, kRouterMac).pad_to(120);
   expect_keepalive(frame);
 }
 
-TEST_F(Ingress, D18Ipv4OptionsAreSkipped) {
+TEST_F(Ingress, Ipv4OptionsAreSkipped) {  // D-18
   expect_keepalive(keepalive().ipv4(kX, kUs, {.options_size = 4}).ethernet(kWanMac, kRouterMac));
   expect_keepalive(keepalive().ipv4(kX, kUs, {.options_size = 40}).ethernet(kWanMac, kRouterMac));
 }
 
-TEST_F(Ingress, D18ExtensionHeadersAndVlanTagsAreLinuxs) {
+TEST_F(Ingress, ExtensionHeadersAndVlanTagsAreLinuxs) {  // D-18
   const Octets options{std::byte{17}, std::byte{0}, std::byte{1}, std::byte{4},
                        std::byte{0},  std::byte{0}, std::byte{0}, std::byte{0}};
   expect_punt(keepalive().prepend(options).ipv6(kX6, kUs6, {.next_header = 0}).ethernet(kWanMac, kRouterMac));
@@ -220,7 +220,7 @@ TEST_F(Ingress, D18ExtensionHeadersAndVlanTagsAreLinuxs) {
   expect_punt(keepalive().ipv4(kX, kUs).prepend(tag).ethernet(kWanMac, kRouterMac, kEtherTypeVlan));
 }
 
-TEST_F(Ingress, M22HostileSourcesAreDroppedBeforeAnythingAnswers) {
+TEST_F(Ingress, HostileSourcesAreDroppedBeforeAnythingAnswers) {  // M-22
   for (const char* source : {"127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", kUs, "10.1.0.1"})
     expect_drop(PacketBuilder(initiation()).udp(51820, kListenPort).ipv4(source, kUs).ethernet(kWanMac, kRouterMac),
                 "martian_source");
@@ -229,7 +229,7 @@ TEST_F(Ingress, M22HostileSourcesAreDroppedBeforeAnythingAnswers) {
                 "martian_source");
 }
 
-TEST_F(Ingress, M22SourcePortZeroIsTolerated) {
+TEST_F(Ingress, SourcePortZeroIsTolerated) {  // M-22
   expect_keepalive(
       PacketBuilder(session.seal(counter++, {})).udp(0, kListenPort).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac));
 }
@@ -256,7 +256,7 @@ TEST_F(Ingress, DropsTheNewestHandshakesWhenControlIsBehind) {
   EXPECT_EQ(bench.handshakes().size(), 1024u);
 }
 
-TEST_F(Ingress, M06MessagesOfNoKnownTypeAreDropped) {
+TEST_F(Ingress, MessagesOfNoKnownTypeAreDropped) {  // M-06
   for (const int type : {0, 5, 255}) {
     Octets message(148);
     message[0] = static_cast<std::byte>(type);

@@ -73,7 +73,7 @@ TEST_P(Outbound, SealsWhatItForwards) {
   }
 }
 
-TEST_P(Outbound, D05PaddingStopsAtTheMtu) {
+TEST_P(Outbound, PaddingStopsAtTheMtu) {  // D-05
   RemoteSession& session = bench.add_session(bench.peer());
   const auto file = load_vectors("small.json");
   for (const auto& vector : file["padding"]["vectors"]) {
@@ -91,7 +91,7 @@ TEST_P(Outbound, D05PaddingStopsAtTheMtu) {
   EXPECT_EQ(bench.drops(), Drops{});
 }
 
-TEST_P(Outbound, D11D12OuterHasTheEcnAndNoDscp) {
+TEST_P(Outbound, OuterHasTheEcnAndNoDscp) {  // D-11, D-12
   bench.add_session(bench.peer());
   const std::map<std::string, uint8_t> codes{{"Not-ECT", 0}, {"ECT(1)", 1}, {"ECT(0)", 2}, {"CE", 3}};
   const auto file = load_vectors("small.json");
@@ -116,7 +116,7 @@ TEST_P(Outbound, D11D12OuterHasTheEcnAndNoDscp) {
   }
 }
 
-TEST_P(Outbound, D09CountersFollowTheOrderOnTheWire) {
+TEST_P(Outbound, CountersFollowTheOrderOnTheWire) {  // D-09
   RemoteSession& session = bench.add_session(bench.peer());
   Peer& other = bench.add_peer({"10.4.0.0/16"}, "198.51.100.4");
   bench.hop_to("10.4.0.0/16") = bench.hop_to("10.2.0.0/16");
@@ -141,7 +141,7 @@ TEST_P(Outbound, D09CountersFollowTheOrderOnTheWire) {
   }
 }
 
-TEST_P(Outbound, D04PacketWithoutHeadroomIsSentAllTheSame) {
+TEST_P(Outbound, PacketWithoutHeadroomIsSentAllTheSame) {  // D-04
   RemoteSession& session = bench.add_session(bench.peer());
   Burst burst;
   const Octets inner = packet(1300);
@@ -171,7 +171,7 @@ TEST_P(Outbound, PacketThatFitsNoBufferWithItsHeadersIsDropped) {
   EXPECT_EQ(bench.drops(), (Drops{{"no_headroom", 1}}));
 }
 
-TEST_P(Outbound, I06TheLast128StagedPacketsGoInOrder) {
+TEST_P(Outbound, TheLast128StagedPacketsGoInOrder) {  // I-06
   std::vector<Octets> frames;
   for (unsigned i = 0; i < 200; ++i) frames.push_back(frame(i));
   send(frames);
@@ -256,7 +256,7 @@ TEST_P(Outbound, StagedPacketsOfAPeerThatIsGoneAreDiscarded) {
   EXPECT_EQ(bench.drops(), Drops{});
 }
 
-TEST_P(Outbound, H16NothingUnderAnUnconfirmedKey) {
+TEST_P(Outbound, NothingUnderAnUnconfirmedKey) {  // H-16
   RemoteSession& next = bench.add_session(bench.peer(), {.initiator = false, .current = false});
   send();
   EXPECT_TRUE(bench.messages_to_peer().empty());
@@ -269,7 +269,7 @@ TEST_P(Outbound, H16NothingUnderAnUnconfirmedKey) {
   EXPECT_TRUE(next.open(messages[0]));
 }
 
-TEST_P(Outbound, H17OldKeyCarriesOnUntilConfirmation) {
+TEST_P(Outbound, OldKeyCarriesOnUntilConfirmation) {  // H-17
   RemoteSession& current = bench.add_session(bench.peer());
   bench.add_session(bench.peer(), {.initiator = false, .current = false});
   send();
@@ -278,7 +278,7 @@ TEST_P(Outbound, H17OldKeyCarriesOnUntilConfirmation) {
   EXPECT_TRUE(current.open(messages[0]));
 }
 
-TEST_P(Outbound, T07T08InitiatorRekeysWhenSendingFrom120Seconds) {
+TEST_P(Outbound, InitiatorRekeysWhenSendingFrom120Seconds) {  // T-07, T-08
   bench.add_session(bench.peer());
   send();
   bench.events();
@@ -291,7 +291,7 @@ TEST_P(Outbound, T07T08InitiatorRekeysWhenSendingFrom120Seconds) {
   EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kNeedHandshake});
 }
 
-TEST_P(Outbound, T09ResponderDoesNotRekeyWhenSending) {
+TEST_P(Outbound, ResponderDoesNotRekeyWhenSending) {  // T-09
   bench.add_session(bench.peer(), {.initiator = false});
   send();
   bench.events();
@@ -301,7 +301,7 @@ TEST_P(Outbound, T09ResponderDoesNotRekeyWhenSending) {
   EXPECT_TRUE(bench.events().empty());
 }
 
-TEST_P(Outbound, T11KeyOf180SecondsSendsNothing) {
+TEST_P(Outbound, KeyOf180SecondsSendsNothing) {  // T-11
   bench.add_session(bench.peer());
   bench.advance(180s);
   send();
@@ -310,7 +310,7 @@ TEST_P(Outbound, T11KeyOf180SecondsSendsNothing) {
   EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kNeedHandshake});
 }
 
-TEST_P(Outbound, T15RekeysAfterTooManyMessagesInEitherRole) {
+TEST_P(Outbound, RekeysAfterTooManyMessagesInEitherRole) {  // T-15
   for (const bool initiator : {true, false}) {
     RemoteSession& session = bench.add_session(bench.peer(), {.initiator = initiator});
     session.keypair->send_counter = kRekeyAfterMessages;
@@ -324,7 +324,7 @@ TEST_P(Outbound, T15RekeysAfterTooManyMessagesInEitherRole) {
   }
 }
 
-TEST_P(Outbound, T16NothingIsSentBeyondTheLastCounter) {
+TEST_P(Outbound, NothingIsSentBeyondTheLastCounter) {  // T-16
   RemoteSession& session = bench.add_session(bench.peer());
   session.keypair->send_counter = kRejectAfterMessages - 2;
   send({frame(1), frame(2), frame(3), frame(4)});
@@ -349,7 +349,7 @@ TEST_P(Outbound, WithdrawnKeySendsNothing) {
   EXPECT_EQ(bench.staged().packets(), 1u);
 }
 
-TEST_P(Outbound, I14PeerWithoutEndpointIsUnreachable) {
+TEST_P(Outbound, PeerWithoutEndpointIsUnreachable) {  // I-14
   bench.peer().outer = nullptr;
   send();
   EXPECT_EQ(bench.drops(), (Drops{{"no_endpoint", 1}}));
@@ -361,7 +361,7 @@ TEST_P(Outbound, I14PeerWithoutEndpointIsUnreachable) {
   EXPECT_EQ(punted[0].l2_size, 0);
 }
 
-TEST_P(Outbound, D19DestinationWithoutPeerIsUnreachable) {
+TEST_P(Outbound, DestinationWithoutPeerIsUnreachable) {  // D-19
   send(PacketBuilder(64).ipv4(kHost, "10.0.0.9").ethernet(kLanMac, kHostMac));
   EXPECT_EQ(bench.drops(), (Drops{{"no_peer", 1}}));
   const auto punted = bench.punted();
@@ -408,7 +408,7 @@ TEST_P(Outbound, WhatLinuxSendsIntoTheTunnelIsChecked) {
   EXPECT_EQ(bench.drops(), (Drops{{"inner_unroutable", 1}}));
 }
 
-TEST_P(Outbound, KeepaliveIsEmptyAndNotEct) {
+TEST_P(Outbound, KeepaliveIsEmptyAndNotEct) {  // D-24, T-06
   RemoteSession& session = bench.add_session(bench.peer());
   bench.run(send_keepalive, bench.peer().id);
   const auto frames = bench.transmitted(kWan);
@@ -417,7 +417,7 @@ TEST_P(Outbound, KeepaliveIsEmptyAndNotEct) {
   EXPECT_EQ(frames[0][15], std::byte{0});
   EXPECT_EQ(session.open(std::span(frames[0]).subspan(42)), Octets{});
   EXPECT_EQ(bench.peer().tx_bytes, 32u);
-  EXPECT_EQ(bench.peer().unanswered_data_sent_since, 0);  // T-06
+  EXPECT_EQ(bench.peer().unanswered_data_sent_since, 0);
   EXPECT_NE(bench.peer().last_sent_any, 0);
 }
 
