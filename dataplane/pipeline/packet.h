@@ -61,7 +61,8 @@ struct PacketMeta {
   uint64_t counter;
 };
 
-inline constexpr uint16_t kPacketMetaSize = (sizeof(PacketMeta) + 7) & ~size_t{7};  // mempools are made with this priv_size
+inline constexpr uint16_t kPacketMetaSize =
+    (sizeof(PacketMeta) + 7) & ~size_t{7};  // mempools are made with this priv_size
 static_assert(sizeof(PacketMeta) <= 64, "one cache line of the mbuf's private area");
 
 inline PacketMeta& meta(rte_mbuf* m) noexcept { return *static_cast<PacketMeta*>(rte_mbuf_to_priv(m)); }
