@@ -113,7 +113,7 @@ class Machine:
         self.lab, self.name = lab, name
         self.holder = lab.popen(
             ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
-             "mount -t tmpfs -o mode=755 tmpfs /run && mount -t sysfs sysfs /sys && ip link set lo up && echo ready && "
+             "mount -t tmpfs -o mode=755 tmpfs /run && mount -t sysfs sysfs /sys && sysctl -qw net.ipv6.conf.default.router_solicitations=0 && ip link set lo up && echo ready && "
              "exec sleep infinity"], "%s-holder" % name)
         self.holder.ready(lambda: "ready" in self.holder.output(), "its namespaces")
         self.pid = self.holder.pid

@@ -23,6 +23,7 @@ name = "wg0"
 private-key-file = "ours.key"
 listen-port = 51820
 addresses = ["10.255.0.1/24", "fdff::1/64"]
+mss-clamp = true
 
 [[tunnel.peer]]
 name = "theirs"
@@ -88,8 +89,9 @@ class WireguardGo(unittest.TestCase):
             serving = server.serve_iperf()
             self.assertGreater(client.iperf(address, seconds=2)["end"]["sum_received"]["bytes"], 1 << 20)
             serving.stop()
-        # A queue of the rig may overflow under TCP; anything else would be ours.
-        self.assertLessEqual(set(self.gateway.drops_since(before)), {"transmit_full"})
+        # A queue of the rig may overflow under TCP, and Linux announces itself to multicast groups that no peer has;
+        # anything else would be ours.
+        self.assertLessEqual(set(self.gateway.drops_since(before)), {"transmit_full", "no_peer"})
         # What both sides say about the bytes agrees, for nothing was lost or counted twice.
         shown = ours.text("wg", "show", "wg0", "transfer").split("\t")
         self.assertGreater(int(shown[1]), 1 << 20)

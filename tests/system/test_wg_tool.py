@@ -138,7 +138,7 @@ REQUESTS = {
     "replace-peers": "set=1\nreplace_peers=true\npublic_key=%s\n\n" % H[2],
     "private-key-of-ones": "set=1\nprivate_key=%s\n\n" % ("ff" * 32),
     "private-key-cleared": "set=1\nprivate_key=%s\n\n" % ("00" * 32),
-    "wgctrl": "set=1\npublic_key=%s\nupdate_only=true\npreshared_key=%s\nendpoint=[fe80::1%%lo]:9\npersistent_keepalive_interval=111\n"
+    "wgctrl": "set=1\npublic_key=%s\nupdate_only=true\npreshared_key=%s\nendpoint=[2001:db8::1]:9\npersistent_keepalive_interval=111\n"
               "replace_allowed_ips=true\nallowed_ip=10.5.0.0/16\n\n" % (H[1], "11" * 32),
     "neither-get-nor-set": "hello\n\n",
     "get-without-empty-line": "get=1\nfoo=bar\n\n",
