@@ -4,6 +4,7 @@ A machine is a process that holds a network and a mount namespace, with its own 
 enters both. Nothing has a name on the host, and everything dies with the process that made the lab, so nothing stays
 behind even after kill -9. Needs root, Debian's python3, iproute2, util-linux, ethtool, wireguard-tools.
 """
+import atexit
 import contextlib
 import ctypes
 import ipaddress
@@ -216,6 +217,8 @@ class Lab:
         self.directory = tempfile.mkdtemp(prefix="sluice-%s-" % self.name)
         self.environment = dict(os.environ, **{MARK: self.name, "LC_ALL": "C"})
         self.processes = []
+        if not keep:
+            atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
 
     def __enter__(self):
         return self

@@ -114,7 +114,7 @@ def main():
             print("Skipped: %s\n[  SKIPPED ] %s (0 ms)" % (reason, name_of(test)))
         return 77
     signal.signal(signal.SIGALRM, on_alarm)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unittest lets nothing else through
     result = Result()
     unittest.TestSuite(tests).run(result)
     return 0 if result.wasSuccessful() else 1
