@@ -293,6 +293,20 @@ TEST_F(WorkerTest, WithoutQueuesTheBellAloneWakesItAndStopIsPrompt) {
   }
 }
 
+TEST_F(WorkerTest, AWorkerThatSleepsHoldsNothingUp) {
+  build({test::worker_cores()[0]}, IdlePolicy::kAdaptive, test::small_pool(1023, kPacketMetaSize), {});
+  ASSERT_TRUE(plane_->start());
+  ASSERT_TRUE(eventually([&] { return sleeps() > 0; }));
+  int at_once = 0;
+  for (int i = 0; i < 20; ++i) {
+    bool freed = false;
+    plane_->retire([&] { freed = true; });
+    at_once += eventually([&] { return plane_->collect(), freed; }, 5ms);
+    ASSERT_TRUE(eventually([&] { return plane_->collect(), freed; }));
+  }
+  EXPECT_GT(at_once, 15) << "its sleep is 100 ms long";
+}
+
 TEST_F(WorkerTest, NeverSleepsWhenToldToPoll) {
   make({test::worker_cores()[0]}, IdlePolicy::kPoll);
   ASSERT_TRUE(plane_->start());
