@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -32,12 +32,23 @@ bool bind_path(int fd, const sockaddr_un& address) {
   return outcome == 0;
 }
 
+// Non-blocking: a listener whose queue of connections is full is alive, too.
 bool somebody_listens(const sockaddr_un& address) {
-  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const bool connected = connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  const bool refused = !connected && errno == ECONNREFUSED;
+  const bool nobody = !connected && (errno == ECONNREFUSED || errno == ENOENT);
   close(probe);
-  return !refused;
+  return !nobody;
+}
+
+// Only what a dead process left behind is removed; connect() refuses for a file of another kind just the same.
+Result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
+  struct stat file;
+  if (lstat(path.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode))
+    return Error{path + ": exists and is not a socket: remove it, or choose another path", EEXIST};
+  if (somebody_listens(address)) return Error{path + ": in use by another process: stop it first", EADDRINUSE};
+  unlink(path.c_str());
+  return {};
 }
 
 }  // namespace
@@ -54,11 +65,10 @@ Result<std::unique_ptr<UnixServer>> UnixServer::create(EventLoop& loop, const st
   if (fd < 0) return error_at(path, "socket", errno);
   bool bound = bind_path(fd, address);
   if (!bound && errno == EADDRINUSE) {
-    if (somebody_listens(address)) {
+    if (auto removed = remove_stale(path, address); !removed) {
       close(fd);
-      return Error{path + ": in use by another process: stop it first", EADDRINUSE};
+      return removed.error();
     }
-    unlink(path.c_str());
     bound = bind_path(fd, address);
   }
   if (!bound || listen(fd, 128) != 0) {
@@ -88,28 +98,44 @@ void UnixServer::accept_client() {
     close(fd);
     return;
   }
-  clients_.push_front({fd, factory_(), {}});
+  clients_.push_front({fd, factory_(), {}, {}});
   const auto client = clients_.begin();
   loop_.add(fd, EPOLLIN, [this, client](uint32_t) { on_ready(client); });
 }
 
-// Reads only while there is nothing left to write: a client that does not take its replies is not listened to either.
+// One step for one client. Reads only when everything read before has been answered and the answer was taken; while
+// there is something to do, being writable is what calls this again. So one client can neither fill our memory with
+// replies that it does not read nor hold up the others with a thousand requests at once.
 void UnixServer::on_ready(Clients::iterator client) {
   bool open = true;
-  if (client->output.empty()) open = read_some(*client);
+  if (client->output.empty() && client->input.empty()) open = read_some(*client);
+  if (open && client->output.empty()) converse(*client);
   if (open && !client->output.empty()) open = write_some(*client);
   if (!open || (client->closing && client->output.empty())) return close_client(client);
-  loop_.modify(client->fd, client->output.empty() ? EPOLLIN : EPOLLOUT);
+  loop_.modify(client->fd, client->output.empty() && client->input.empty() ? EPOLLIN : EPOLLOUT);
 }
 
 bool UnixServer::read_some(Client& client) {
-  std::array<char, kReadChunk> chunk;
-  const ssize_t n = read(client.fd, chunk.data(), chunk.size());
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
-  if (n == 0) return false;
-  client.closing = !client.conversation->feed({chunk.data(), static_cast<size_t>(n)}, client.output);
-  wipe(std::as_writable_bytes(std::span(chunk)));  // keys may pass here
-  return true;
+  client.input.resize(kReadChunk);
+  const ssize_t n = read(client.fd, client.input.data(), client.input.size());
+  const int error = errno;
+  client.input.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return n > 0 || (n < 0 && (error == EAGAIN || error == EINTR));
+}
+
+// Line by line, until there is a reply to write.
+void UnixServer::converse(Client& client) {
+  while (client.output.empty() && !client.closing && client.fed < client.input.size()) {
+    const std::string_view rest = std::string_view(client.input).substr(client.fed);
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::string_view piece = rest.substr(0, std::min(line.size() + 1, rest.size()));
+    client.fed += piece.size();
+    client.closing = !client.conversation->feed(piece, client.output);
+  }
+  if (client.fed < client.input.size() && !client.closing) return;
+  wipe(std::as_writable_bytes(std::span(client.input)));  // keys may pass here
+  client.input.clear();
+  client.fed = 0;
 }
 
 bool UnixServer::write_some(Client& client) {
@@ -127,6 +153,7 @@ bool UnixServer::write_some(Client& client) {
 void UnixServer::close_client(Clients::iterator client) {
   loop_.remove(client->fd);
   close(client->fd);
+  wipe(std::as_writable_bytes(std::span(client->input)));
   wipe(std::as_writable_bytes(std::span(client->output)));
   clients_.erase(client);
 }

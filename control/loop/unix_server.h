@@ -1,5 +1,6 @@
-// A Unix stream socket that serves conversations: bytes in, bytes out. Non-blocking; a client that does not read, sends
-// nothing or half a line holds up nobody. Control thread only.
+// A Unix stream socket that serves conversations: lines in, bytes out. Non-blocking; a client that does not read, sends
+// nothing or half a line holds up nobody, and memory per client is bounded by one read and one reply. Control thread
+// only.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,8 @@ namespace sluice {
 class Conversation {
  public:
   virtual ~Conversation() = default;
-  // Handles `bytes` and appends replies to `output`. False: close after the output was written.
+  // Handles `bytes`, at most one line and its newline, and appends replies to `output`. False: close after the output
+  // was written.
   virtual bool feed(std::string_view bytes, std::string& output) = 0;
 };
 
@@ -36,7 +38,9 @@ class UnixServer {
   struct Client {
     int fd;
     std::unique_ptr<Conversation> conversation;
-    std::string output;
+    std::string input;   // read, not yet all given to the conversation
+    std::string output;  // replies, not yet all written
+    size_t fed = 0;
     size_t written = 0;
     bool closing = false;
   };
@@ -46,6 +50,7 @@ class UnixServer {
   void accept_client();
   void on_ready(Clients::iterator client);
   bool read_some(Client& client);
+  void converse(Client& client);
   bool write_some(Client& client);
   void close_client(Clients::iterator client);
 
