@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dataplane/crypto/aead_ipsecmb.h"
+#include "dataplane/crypto/aead_lanes.h"
 #include "dataplane/crypto/aead_sodium.h"
 #include "dataplane/crypto/self_test.h"
 
@@ -16,6 +17,10 @@ struct Candidate {
 
 // Best first; of candidates with one name the first that passes the self-test is used. A new engine is one line here.
 constexpr Candidate kCandidates[] = {
+    {kLanesEngine, make_lanes_engine},
+    {kLanesAvx512IfmaEngine, make_lanes_engine_avx512ifma},
+    {kLanesAvx512Engine, make_lanes_engine_avx512},
+    {kLanesAvx2Engine, make_lanes_engine_avx2},
     {kIpsecMbEngine, make_ipsec_mb_engine},
     {kIpsecMbEngine, make_ipsec_mb_engine_avx2},
     {kSodiumEngine, make_sodium_engine},

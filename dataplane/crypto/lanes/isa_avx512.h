@@ -1,0 +1,147 @@
+// AVX-512 (F, BW, VL): 16 lanes of 32 bits, 8 lanes of 64 bits.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::lanes {
+
+struct Avx512 {
+  // --- 32-bit lanes (ChaCha20) ---
+  using Words = __m512i;
+  static constexpr unsigned kWords = 16;
+  static constexpr unsigned kGroupsInFlight = 2;  // 32 registers: two states
+
+  static Words load(const uint32_t* words) noexcept { return _mm512_load_si512(words); }
+  static Words broadcast(uint32_t word) noexcept { return _mm512_set1_epi32(static_cast<int>(word)); }
+  static Words broadcast_from(const std::byte* word) noexcept {
+    return _mm512_set1_epi32(static_cast<int>(word32(word)));
+  }
+  static Words ascending() noexcept { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+  static Words add(Words a, Words b) noexcept { return _mm512_add_epi32(a, b); }
+  static Words bit_xor(Words a, Words b) noexcept { return _mm512_xor_si512(a, b); }
+  template <int kBits>
+  static Words rotate_left(Words a) noexcept {
+    return _mm512_rol_epi32(a, kBits);
+  }
+
+  // 16 keys of 8 words to 8 vectors of one word of every key.
+  [[gnu::always_inline]] static inline void load_keys(const std::byte* const* keys, Words* out) noexcept {
+    for (unsigned half = 0; half < 2; ++half) {  // keys 0-3 and 4-7, then 8-11 and 12-15
+      Words rows[4];
+      for (unsigned i = 0; i < 4; ++i)
+        rows[i] =
+            _mm512_inserti64x4(_mm512_castsi256_si512(row256(keys[8 * half + i])), row256(keys[8 * half + 4 + i]), 1);
+      transpose_quarters(rows);
+      for (unsigned i = 0; i < 4; ++i) out[4 * half + i] = rows[i];
+    }
+    for (unsigned i = 0; i < 4; ++i) {
+      const Words first = out[i], second = out[4 + i];
+      out[i] = _mm512_shuffle_i32x4(first, second, 0x88);
+      out[4 + i] = _mm512_shuffle_i32x4(first, second, 0xdd);
+    }
+  }
+
+  // Adds the keystream blocks, whose words `state` holds one per vector, to the texts.
+  [[gnu::always_inline]] static inline void xor_blocks(Words* state, std::byte* const* text, const uint32_t* size,
+                                                       unsigned count) noexcept {
+    for (unsigned i = 0; i < 16; i += 4) transpose_quarters(state + i);
+    for (unsigned i = 0; i < 4; ++i) {  // 4 x 4 blocks of 128 bits
+      const Words a = _mm512_shuffle_i32x4(state[i], state[4 + i], 0x88);
+      const Words b = _mm512_shuffle_i32x4(state[i], state[4 + i], 0xdd);
+      const Words c = _mm512_shuffle_i32x4(state[8 + i], state[12 + i], 0x88);
+      const Words d = _mm512_shuffle_i32x4(state[8 + i], state[12 + i], 0xdd);
+      state[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+      state[4 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
+      state[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
+      state[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
+    }
+    if (count == kWords) {
+      for (unsigned i = 0; i < kWords; ++i) xor_block(state[i], text[i], size[i]);
+    } else {
+      alignas(64) Words rows[kWords];
+      for (unsigned i = 0; i < kWords; ++i) rows[i] = state[i];
+      for (unsigned i = 0; i < count; ++i) xor_block(rows[i], text[i], size[i]);
+      for (unsigned i = 0; i < kWords; ++i) rows[i] = _mm512_setzero_si512();
+      asm volatile("" : : "r"(rows) : "memory");
+    }
+  }
+
+  // --- 64-bit lanes (Poly1305) ---
+  using Longs = __m512i;
+  static constexpr unsigned kLongs = 8;
+
+  static Longs load(const uint64_t* longs) noexcept { return _mm512_load_si512(longs); }
+  static void store(uint64_t* longs, Longs a) noexcept { _mm512_store_si512(longs, a); }
+  static Longs broadcast64(uint64_t a) noexcept { return _mm512_set1_epi64(static_cast<long long>(a)); }
+  static Longs add64(Longs a, Longs b) noexcept { return _mm512_add_epi64(a, b); }
+  static Longs negative(Longs a) noexcept { return _mm512_sub_epi64(_mm512_setzero_si512(), a); }
+  static Longs bit_and(Longs a, Longs b) noexcept { return _mm512_and_si512(a, b); }
+  static Longs bit_or(Longs a, Longs b) noexcept { return _mm512_or_si512(a, b); }
+  static Longs or_and(Longs a, Longs b, Longs mask) noexcept {  // (a | b) & mask
+    return _mm512_ternarylogic_epi64(a, b, mask, 0xa8);
+  }
+  static Longs select(Longs mask, Longs a, Longs b) noexcept {  // every bit: a where mask is 1
+    return _mm512_ternarylogic_epi64(mask, a, b, 0xca);
+  }
+  template <unsigned kBits>
+  static Longs shift_right(Longs a) noexcept {
+    return _mm512_srli_epi64(a, kBits);
+  }
+  template <unsigned kBits>
+  static Longs shift_left(Longs a) noexcept {
+    return _mm512_slli_epi64(a, kBits);
+  }
+  static Longs multiply32(Longs a, Longs b) noexcept { return _mm512_mul_epu32(a, b); }  // the low halves
+
+  // 16 bytes for every lane, as two 64-bit numbers.
+  [[gnu::always_inline]] static inline void load_blocks(const std::byte* const* from, ptrdiff_t offset, Longs& low,
+                                                        Longs& high) noexcept {
+    const Longs even = four_blocks(from, offset), odd = four_blocks(from + 1, offset);
+    low = _mm512_unpacklo_epi64(even, odd);
+    high = _mm512_unpackhi_epi64(even, odd);
+  }
+
+ private:
+  static uint32_t word32(const std::byte* from) noexcept {
+    uint32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+  }
+  static __m256i row256(const std::byte* from) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static __m128i block(const std::byte* from) noexcept {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  }
+
+  // In each 128-bit quarter of four vectors, transposes 4 x 4 words.
+  [[gnu::always_inline]] static inline void transpose_quarters(Words* v) noexcept {
+    const Words a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+    const Words c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm512_unpacklo_epi64(a, c);
+    v[1] = _mm512_unpackhi_epi64(a, c);
+    v[2] = _mm512_unpacklo_epi64(b, d);
+    v[3] = _mm512_unpackhi_epi64(b, d);
+  }
+
+  [[gnu::always_inline]] static inline void xor_block(Words keystream, std::byte* text, uint32_t size) noexcept {
+    if (size == 64) {
+      _mm512_storeu_si512(text, _mm512_xor_si512(keystream, _mm512_loadu_si512(text)));
+    } else {
+      const __mmask64 bytes = _bzhi_u64(~uint64_t{0}, size);
+      _mm512_mask_storeu_epi8(text, bytes, _mm512_xor_si512(keystream, _mm512_maskz_loadu_epi8(bytes, text)));
+    }
+  }
+
+  [[gnu::always_inline]] static inline __m512i four_blocks(const std::byte* const* from, ptrdiff_t offset) noexcept {
+    __m512i blocks = _mm512_castsi128_si512(block(from[0] + offset));
+    blocks = _mm512_inserti32x4(blocks, block(from[2] + offset), 1);
+    blocks = _mm512_inserti32x4(blocks, block(from[4] + offset), 2);
+    return _mm512_inserti32x4(blocks, block(from[6] + offset), 3);
+  }
+};
+
+}  // namespace sluice::lanes

@@ -1,0 +1,25 @@
+// The kernel that chacha20.h and poly1305.h make with one instruction set. Included by the lanes_*.cc only.
+#pragma once
+
+#include "dataplane/crypto/lanes/chacha20.h"
+#include "dataplane/crypto/lanes/kernel.h"
+#include "dataplane/crypto/lanes/poly1305.h"
+
+namespace sluice::lanes {
+
+template <class Isa>
+void apply_keystream(Burst& burst, Blocks blocks) noexcept {
+  ChaCha20<Isa> cipher;
+  if (blocks != Blocks::kText)
+    for (size_t i = 0; i < burst.count; ++i)
+      cipher.add(burst.packets[i], 0, burst.first_blocks[i].bytes, sizeof burst.first_blocks[i].bytes);
+  if (blocks != Blocks::kFirst)
+    for (size_t i = 0; i < burst.count; ++i)
+      cipher.add(burst.packets[i], 1, burst.packets[i].text, burst.packets[i].size);
+  cipher.finish();
+}
+
+template <class Field>
+inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, Poly1305<Field>::authenticate};
+
+}  // namespace sluice::lanes

@@ -1,0 +1,104 @@
+// Numbers modulo 2^130 - 5, one per 64-bit lane, as limbs of 44, 44 and 42 bits: for instruction sets that multiply
+// 52-bit numbers (IFMA). A product's low 52 bits and its higher ones come from two instructions; what is above bit 52
+// of a product counts 2^8 in the next limb (2^10 after the last one, which is two bits shorter).
+//
+// Bounds: limbs of a product are below 2^44, 2^44 + 2^9 and 2^42; a number that is to be multiplied is at most twice
+// that. Factors are products or split texts; 20 times a limb of theirs is below 2^49. Every operand has 52 bits or
+// less.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice::lanes {
+
+template <class IsaType>
+struct Radix44 {
+  using Isa = IsaType;
+  using Longs = typename Isa::Longs;
+  static constexpr unsigned kLimbs = 3;
+
+  struct Number {
+    Longs limb[kLimbs];
+  };
+  struct Factor {
+    Longs limb[kLimbs];
+    Longs times20[kLimbs];  // 2^132 is 20. [0] is not used
+  };
+
+  // The number low + 2^64 high + 2^128 top.
+  [[gnu::always_inline]] static inline Number number(Longs low, Longs high, Longs top) noexcept {
+    return {{Isa::bit_and(low, mask44()),
+             Isa::or_and(Isa::template shift_right<44>(low), Isa::template shift_left<20>(high), mask44()),
+             Isa::bit_or(Isa::template shift_right<24>(high), Isa::template shift_left<40>(top))}};
+  }
+
+  [[gnu::always_inline]] static inline Number add(const Number& a, const Number& b) noexcept {
+    Number sum;
+    for (unsigned i = 0; i < kLimbs; ++i) sum.limb[i] = Isa::add64(a.limb[i], b.limb[i]);
+    return sum;
+  }
+
+  [[gnu::always_inline]] static inline Factor factor(const Number& n) noexcept {
+    Factor f;
+    for (unsigned i = 0; i < kLimbs; ++i) {
+      f.limb[i] = n.limb[i];
+      f.times20[i] = Isa::add64(Isa::template shift_left<4>(n.limb[i]), Isa::template shift_left<2>(n.limb[i]));
+    }
+    return f;
+  }
+
+  [[gnu::always_inline]] static inline Number multiply(const Number& n, const Factor& f) noexcept {
+    Longs low[kLimbs], high[kLimbs];
+    for (unsigned i = 0; i < kLimbs; ++i) low[i] = high[i] = Isa::broadcast64(0);
+    for (unsigned j = 0; j < kLimbs; ++j)
+      for (unsigned i = 0; i < kLimbs; ++i) {
+        const Longs by = i >= j ? f.limb[i - j] : f.times20[kLimbs + i - j];
+        low[i] = Isa::multiply_add_low52(low[i], n.limb[j], by);
+        high[i] = Isa::multiply_add_high52(high[i], n.limb[j], by);
+      }
+    Longs carry = Isa::add64(Isa::template shift_right<44>(low[0]), Isa::template shift_left<8>(high[0]));
+    low[0] = Isa::bit_and(low[0], mask44());
+    low[1] = Isa::add64(low[1], carry);
+    carry = Isa::add64(Isa::template shift_right<44>(low[1]), Isa::template shift_left<8>(high[1]));
+    low[1] = Isa::bit_and(low[1], mask44());
+    low[2] = Isa::add64(low[2], carry);
+    carry = Isa::add64(Isa::template shift_right<42>(low[2]), Isa::template shift_left<10>(high[2]));
+    low[2] = Isa::bit_and(low[2], mask42());
+    low[0] = Isa::add64(low[0], times5(carry));
+    low[1] = Isa::add64(low[1], Isa::template shift_right<44>(low[0]));
+    low[0] = Isa::bit_and(low[0], mask44());
+    return {{low[0], low[1], low[2]}};
+  }
+
+  // The 128 low bits of the number's smallest representative. Its limbs are those of a product.
+  [[gnu::always_inline]] static inline void reduce(const Number& n, Longs& low, Longs& high) noexcept {
+    Longs h[kLimbs] = {n.limb[0], n.limb[1], n.limb[2]};
+    for (unsigned pass = 0; pass < 2; ++pass) {
+      carry_up(h);
+      h[0] = Isa::add64(h[0], times5(Isa::template shift_right<42>(h[2])));
+      h[2] = Isa::bit_and(h[2], mask42());
+    }
+    carry_up(h);
+    // h < 2^130. h + 5 reaches 2^130 if h is at least the modulus.
+    Longs g[kLimbs] = {Isa::add64(h[0], Isa::broadcast64(5)), h[1], h[2]};
+    carry_up(g);
+    const Longs reaches = Isa::negative(Isa::template shift_right<42>(g[2]));
+    for (unsigned i = 0; i < kLimbs; ++i) h[i] = Isa::select(reaches, g[i], h[i]);
+    low = Isa::bit_or(h[0], Isa::template shift_left<44>(h[1]));
+    high = Isa::bit_or(Isa::template shift_right<20>(h[1]), Isa::template shift_left<24>(h[2]));
+  }
+
+ private:
+  static Longs mask44() noexcept { return Isa::broadcast64((uint64_t{1} << 44) - 1); }
+  static Longs mask42() noexcept { return Isa::broadcast64((uint64_t{1} << 42) - 1); }
+  static Longs times5(Longs a) noexcept { return Isa::add64(a, Isa::template shift_left<2>(a)); }
+
+  static void carry_up(Longs* h) noexcept {
+    for (unsigned i = 0; i < kLimbs - 1; ++i) {
+      h[i + 1] = Isa::add64(h[i + 1], Isa::template shift_right<44>(h[i]));
+      h[i] = Isa::bit_and(h[i], mask44());
+    }
+  }
+};
+
+}  // namespace sluice::lanes
