@@ -43,7 +43,7 @@ json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) 
                  {"tx_bytes", peer.shared->tx_bytes.load()},        {"persistent_keepalive", peer.persistent_keepalive},
                  {"preshared_key", !peer.preshared_key.is_zero()}};
   if (!peer.name.empty()) result["name"] = peer.name;
-  if (!peer.endpoint.is_none()) result["endpoint"] = to_string(peer.endpoint);
+  if (!peer.at.remote.is_none()) result["endpoint"] = to_string(peer.at.remote);
   if (peer.current) {
     result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - peer.current->birth).count();
     result["owner_worker"] = peer.current->owner.value;

@@ -91,8 +91,8 @@ void SlowPath::hold(Packet packet) {
   }
   const Neighbour* known = network_.model().neighbour(*neighbour);
   if (known && known->is_resolved()) {
-    const WorkerId worker = meta(packet.get()).worker;
-    return route(std::move(packet), worker);
+    const PacketMeta about = meta(packet.get());
+    return route(std::move(packet), about);
   }
   auto held = waiting_.hold(*neighbour, std::move(packet), clock_.now());
   if (held.dropped) drops_.add(Drop::neighbour_unresolved);
@@ -105,8 +105,8 @@ void SlowPath::on_neighbours_changed(const ModelChanges& changes) {
     if (!neighbour || neighbour->state == Neighbour::State::kUnresolved) continue;
     for (Packet& packet : waiting_.take(key)) {
       if (neighbour->is_resolved()) {
-        const WorkerId worker = meta(packet.get()).worker;
-        route(std::move(packet), worker);
+        const PacketMeta about = meta(packet.get());
+        route(std::move(packet), about);
       } else {
         drops_.add(Drop::neighbour_unresolved);
         send_icmp_error(std::move(packet), IcmpError::kHostUnreachable, 0);
@@ -135,13 +135,16 @@ void SlowPath::send_icmp_error(Packet offending, IcmpError error, uint16_t mtu) 
   char* bytes = answer ? rte_pktmbuf_append(answer.get(), static_cast<uint16_t>(message->size())) : nullptr;
   if (!bytes) return drops_.add(Drop::no_buffer);
   std::memcpy(bytes, message->data(), message->size());
-  route(std::move(answer), meta(offending.get()).worker);
+  route(std::move(answer), meta(offending.get()));
 }
 
-void SlowPath::route(Packet packet, WorkerId worker) {
+// `about`: where the packet, or the one it answers, came from. The gateway's own sockets get their answers by that
+// tunnel.
+void SlowPath::route(Packet packet, const PacketMeta& about) {
   Command command{};
   command.kind = CommandKind::kRoute;
-  post(worker, command, std::move(packet));
+  command.tunnel = about.tunnel;
+  post(about.worker, command, std::move(packet));
 }
 
 void SlowPath::post(WorkerId worker, Command command, Packet packet) {

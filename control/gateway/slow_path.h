@@ -15,6 +15,8 @@ struct rte_mbuf;
 
 namespace sluice {
 
+struct PacketMeta;
+
 class SlowPath {
  public:
   SlowPath(Dataplane& dataplane, LinuxNetwork& network, EventLoop& loop, const Clock& clock, DropCounters& drops);
@@ -38,7 +40,7 @@ class SlowPath {
   void to_linux(Packet packet);
   void hold(Packet packet);
   void send_icmp_error(Packet offending, IcmpError error, uint16_t mtu);
-  void route(Packet packet, WorkerId worker);
+  void route(Packet packet, const PacketMeta& about);
   void read_mirror(Mirror& mirror, Command command);
   void post(WorkerId worker, Command command, Packet packet);
 

@@ -3,6 +3,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -453,6 +454,21 @@ Result<void> Netlink::request(nlmsghdr& message, const std::string& what) {
   }
 }
 
+namespace {
+
+// What /proc/sys/net/ipv4/conf/IF/... sets, without needing /proc.
+void put_ipv4_setting(nlmsghdr& message, uint16_t setting, uint32_t value) {
+  nlattr* by_family = mnl_attr_nest_start(&message, IFLA_AF_SPEC);
+  nlattr* ipv4 = mnl_attr_nest_start(&message, AF_INET);
+  nlattr* settings = mnl_attr_nest_start(&message, IFLA_INET_CONF);
+  mnl_attr_put_u32(&message, setting, value);
+  mnl_attr_nest_end(&message, settings);
+  mnl_attr_nest_end(&message, ipv4);
+  mnl_attr_nest_end(&message, by_family);
+}
+
+}  // namespace
+
 Result<void> Netlink::set_link(const LinkName& link, const LinkSettings& settings) {
   Request<ifinfomsg> request(RTM_NEWLINK, 0);
   request.header->ifi_index = link.index;
@@ -470,6 +486,7 @@ Result<void> Netlink::set_link(const LinkName& link, const LinkSettings& setting
     request.put(IFLA_IFNAME, *settings.name);
     what += ", new name " + *settings.name;
   }
+  if (settings.accept_local) put_ipv4_setting(request.message(), IPV4_DEVCONF_ACCEPT_LOCAL, 1);
   if (settings.up) {
     request.header->ifi_change = IFF_UP;
     request.header->ifi_flags = *settings.up ? IFF_UP : 0;

@@ -61,6 +61,8 @@ class Netlink {
     std::optional<bool> up;
     std::optional<uint32_t> transmit_queue;  // packets
     std::optional<std::string> name;
+    // IPv4: packets from the host's own addresses may arrive (ICMP errors that the gateway sends to its own sockets).
+    bool accept_local = false;
   };
   Result<void> set_link(const LinkName& link, const LinkSettings& settings);
   Result<void> add_address(const LinkName& link, const InterfaceAddress& address);     // already there: fine

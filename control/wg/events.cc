@@ -93,7 +93,7 @@ void Wireguard::on_event(const Event& event) {
       confirm_key(*peer, event.index);
       break;
     case EventKind::kEndpointMoved:
-      move_endpoint(*peer, event.remote, event.local);
+      move_endpoint(*peer, Whereabouts{event.remote, event.local, event.port});
       break;
   }
   evaluate_timers(*peer);
@@ -164,7 +164,7 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
     drop_keypairs(peer);
   }
   if (due.forget_cached_source) {
-    peer.local = {};
+    peer.at.local = {};
     update_outer(peer);
   }
   if (due.send_initiation) send_initiation(peer);
@@ -177,17 +177,24 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
 
 // --- endpoints ---
 
-void Wireguard::move_endpoint(PeerControl& peer, const Endpoint& remote, const IpAddress& local) {
-  peer.endpoint = remote;
-  peer.local = local;
+void Wireguard::move_endpoint(PeerControl& peer, const Whereabouts& whereabouts) {
+  peer.at = whereabouts;
   update_outer(peer);
+}
+
+// Replies leave from the address that was asked, unless they leave by another port than the question came in by: then
+// the address of that way is the right one (protocol.md section 11).
+OuterRoute Wireguard::resolve(const PeerControl& peer) {
+  const uint16_t listen_port = peer.tunnel->listen_port();
+  OuterRoute route = parts_.routes.resolve(peer.at.remote, peer.at.local, listen_port);
+  const bool other_way = peer.at.port != kNoPort && route.port != kNoPort && route.port != peer.at.port;
+  return other_way ? parts_.routes.resolve(peer.at.remote, IpAddress{}, listen_port) : route;
 }
 
 // Resolves the endpoint anew and, if the answer differs, swaps the workers' header template.
 void Wireguard::update_outer(PeerControl& peer) {
-  if (peer.endpoint.is_none()) return;
-  auto route =
-      std::make_unique<const OuterRoute>(parts_.routes.resolve(peer.endpoint, peer.local, peer.tunnel->listen_port()));
+  if (peer.at.remote.is_none()) return;
+  auto route = std::make_unique<const OuterRoute>(resolve(peer));
   const OuterRoute* old = peer.shared->outer.load(std::memory_order_relaxed);
   if (old && same_way(*old, *route)) return;
   const bool became_ready =

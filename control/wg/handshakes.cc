@@ -66,7 +66,8 @@ bool Wireguard::drain_handshakes() {
     const unsigned n = dataplane.mailbox(WorkerId{w}).take_handshakes(packets, kHandshakesPerTurn);
     for (unsigned i = 0; i < n; ++i) {
       const OuterHeaders outer = outer_headers_of(packets[i]);
-      on_datagram({bytes_of(packets[i]), outer.remote, outer.local, outer.local_port, WorkerId{w}});
+      const Whereabouts from{outer.remote, outer.local, meta(packets[i]).in_port};
+      on_datagram({bytes_of(packets[i]), from, outer.local_port, WorkerId{w}});
       rte_pktmbuf_free(packets[i]);
     }
     waiting -= n;
@@ -90,7 +91,7 @@ Tunnel* Wireguard::admit(const Datagram& datagram) {
   for (const auto& tunnel : tunnels_) {
     if (!tunnel->up() || tunnel->listen_port() != datagram.listen_port || !tunnel->identity()) continue;
     const MonoTime t = now();
-    switch (admission_.judge(*tunnel->identity(), datagram.message, datagram.source, t)) {
+    switch (admission_.judge(*tunnel->identity(), datagram.message, datagram.from.remote, t)) {
       case Verdict::kAccept:
         return tunnel.get();
       case Verdict::kDropBadMac1:
@@ -102,8 +103,8 @@ Tunnel* Wireguard::admit(const Datagram& datagram) {
       case Verdict::kSendCookie:
         drop(Drop::handshake_under_load);
         const CookieReplyMessage reply =
-            admission_.cookie_reply(*tunnel->identity(), datagram.message, datagram.source, t);
-        transmit(parts_.routes.resolve(datagram.source, datagram.local, datagram.listen_port),
+            admission_.cookie_reply(*tunnel->identity(), datagram.message, datagram.from.remote, t);
+        transmit(parts_.routes.resolve(datagram.from.remote, datagram.from.local, datagram.listen_port),
                  std::as_bytes(std::span(&reply, 1)), kCookieReplyTos, datagram.worker);
         return nullptr;
     }
@@ -137,7 +138,7 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
   peer->guard.commit(timestamp, t);
   forget_handshake(*peer);
   peer->home = datagram.worker;
-  move_endpoint(*peer, datagram.source, datagram.local);
+  move_endpoint(*peer, datagram.from);
   begin_session_as_responder(*peer, std::move(created->keys), datagram.worker);
   note_received(*peer, sizeof message);
   send_to_peer(*peer, std::as_writable_bytes(std::span(&created->message, 1)));
@@ -157,7 +158,7 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   by_handshake_index_.erase(it);  // the keypair inherits the index
   peer.sent.reset();
   peer.home = datagram.worker;
-  move_endpoint(peer, datagram.source, datagram.local);
+  move_endpoint(peer, datagram.from);
   begin_session_as_initiator(peer, std::move(*keys), datagram.worker);
   peer.timers.session_derived(now());
   peer.timers.handshake_complete();
@@ -198,7 +199,7 @@ void Wireguard::start_handshake(PeerControl& peer) {
 }
 
 void Wireguard::send_initiation(PeerControl& peer) {
-  if (!peer.tunnel->identity() || peer.endpoint.is_none()) return;
+  if (!peer.tunnel->identity() || peer.at.remote.is_none()) return;
   const RemoteIdentity* remote = remote_identity(peer);
   if (!remote) return;
   const auto index = parts_.dataplane.sessions().reserve_index();

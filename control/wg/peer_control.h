@@ -19,6 +19,13 @@ namespace sluice {
 
 class Tunnel;
 
+// Where a peer is, as its last authenticated packet or the configuration says.
+struct Whereabouts {
+  Endpoint remote;
+  IpAddress local;        // our address that it talks to: replies leave from there. none: any
+  PortId port = kNoPort;  // where its packets arrive
+};
+
 struct PeerControl {
   Tunnel* tunnel = nullptr;
   PublicKey public_key;
@@ -29,10 +36,7 @@ struct PeerControl {
   std::unique_ptr<Peer> shared;  // the workers' view; retired with the peer
   WorkerId home{0};              // sends what control wants sent: the worker that delivered the last handshake message
 
-  // Where it is: set by configuration and by every authenticated packet. `local`: our address that it talks to; none:
-  // any.
-  Endpoint endpoint;
-  IpAddress local;
+  Whereabouts at;  // set by configuration and by every authenticated packet; remote none: not known
 
   // Handshake. `remote` is made when first needed, and anew after a change of the private key.
   std::optional<RemoteIdentity> remote;

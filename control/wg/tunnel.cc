@@ -39,7 +39,7 @@ Result<void> Tunnel::set_listen_port(uint16_t port) {
   if (port == listen_port_) return {};
   listen_port_ = port;
   for (PeerControl& peer : peers_) {
-    peer.local = {};
+    peer.at.local = {};
     wireguard_.update_outer(peer);
   }
   wireguard_.mark_dirty();
@@ -123,7 +123,7 @@ void Tunnel::stop_peer(PeerControl& peer) {
 void Tunnel::set_preshared_key(PeerControl& peer, PresharedKey key) noexcept { peer.preshared_key = std::move(key); }
 
 void Tunnel::set_endpoint(PeerControl& peer, const Endpoint& endpoint) {
-  wireguard_.move_endpoint(peer, endpoint, IpAddress{});
+  wireguard_.move_endpoint(peer, Whereabouts{endpoint, {}, kNoPort});
 }
 
 void Tunnel::set_persistent_keepalive(PeerControl& peer, uint16_t seconds) {

@@ -70,8 +70,9 @@ class Wireguard {
 
   void start_handshake(PeerControl& peer);  // unless the last message is too young (protocol.md section 10)
   void forget_handshake(PeerControl& peer);
-  void move_endpoint(PeerControl& peer, const Endpoint& remote, const IpAddress& local);
+  void move_endpoint(PeerControl& peer, const Whereabouts& whereabouts);
   void update_outer(PeerControl& peer);
+  OuterRoute resolve(const PeerControl& peer);
   void drop_keypairs(PeerControl& peer);
   void broadcast(CommandKind kind, PeerId peer);  // to all workers
   void request_keepalive(PeerControl& peer);
@@ -80,8 +81,7 @@ class Wireguard {
  private:
   struct Datagram {  // a handshake message as it arrived
     ConstBytes message;
-    Endpoint source;
-    IpAddress local;
+    Whereabouts from;
     uint16_t listen_port;
     WorkerId worker;
   };

@@ -155,6 +155,7 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
   if (from.remote == keypair.reported_source && context.now - keypair.reported_at < kReportMoveAgain) return;
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,
+                                                   .port = meta(m).in_port,
                                                    .peer = keypair.peer->id,
                                                    .index = keypair.local_index,
                                                    .remote = from.remote,

@@ -28,7 +28,7 @@ enum class EventKind : uint8_t {
 struct Event {
   EventKind kind;
   WorkerId worker;
-  uint16_t reserved = 0;
+  PortId port = kNoPort;  // kEndpointMoved: where it arrived
   PeerId peer;
   uint32_t index = 0;  // kKeyConfirmed: the keypair's local index
   Endpoint remote;
