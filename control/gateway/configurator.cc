@@ -28,7 +28,7 @@ std::vector<Prefix> without(const std::vector<Prefix>& all, const std::vector<Pr
 }  // namespace
 
 Configurator::Configurator(Parts parts, std::shared_ptr<const config::Model> model)
-    : parts_(parts), model_(std::move(model)) {}
+    : parts_(std::move(parts)), model_(std::move(model)) {}
 
 // --- start ---
 
@@ -85,7 +85,7 @@ Mirror* Configurator::interface(const std::string& name) {
 // --- reload ---
 
 Configurator::Reloaded Configurator::reload() {
-  const config::Loaded loaded = config::load(model_->file, config::this_machine());
+  const config::Loaded loaded = config::load(model_->file, parts_.machine);
   Reloaded result;
   for (const config::Diagnostic& error : loaded.errors) result.errors.push_back(config::to_string(error));
   if (!loaded.model) return result;

@@ -22,6 +22,7 @@ class Configurator {
     LinuxNetwork& network;
     Resolver& resolver;
     Dataplane& dataplane;
+    config::Machine machine;  // as it was before DPDK bound threads to cores
   };
   Configurator(Parts parts, std::shared_ptr<const config::Model> model);
 

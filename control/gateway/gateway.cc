@@ -117,16 +117,17 @@ struct Gateway::State {
   }
 
   Result<void> start_dataplane(const config::Model& model);
-  Result<void> start_control(std::shared_ptr<const config::Model> model);
+  Result<void> start_control(std::shared_ptr<const config::Model> model, config::Machine machine);
   Result<void> serve(const config::Model& model);
   void on_signal();
 };
 
-Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Model> model, const Clock& clock) {
+Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Model> model, config::Machine machine,
+                                                const Clock& clock) {
   if (!crypto_init()) return Error{"the system gives no random numbers"};
   auto state = std::make_unique<State>(clock);
   if (auto done = state->start_dataplane(*model); !done) return done.error();
-  if (auto done = state->start_control(model); !done) return done.error();
+  if (auto done = state->start_control(model, std::move(machine)); !done) return done.error();
   if (auto done = state->serve(*model); !done) return done.error();
   if (auto done = state->dataplane->start(); !done) return done.error();
   spdlog::info("{}: {} workers, engine {}, {} ports, {} tunnels", model->gateway.name, state->dataplane->worker_count(),
@@ -178,7 +179,7 @@ Result<void> Gateway::State::start_dataplane(const config::Model& model) {
   return {};
 }
 
-Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> model) {
+Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> model, config::Machine machine) {
   auto made = LinuxNetwork::create(loop, clock);
   if (!made) return made.error();
   network = std::move(*made);
@@ -186,8 +187,8 @@ Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> 
   publisher = std::make_unique<Publisher>(*dataplane, *wireguard);
   slow_path = std::make_unique<SlowPath>(*dataplane, *network, loop, clock, drops);
   resolver = std::make_unique<Resolver>(loop);
-  configurator =
-      std::make_unique<Configurator>(Configurator::Parts{*wireguard, *network, *resolver, *dataplane}, model);
+  configurator = std::make_unique<Configurator>(
+      Configurator::Parts{*wireguard, *network, *resolver, *dataplane, std::move(machine)}, model);
   control = std::make_unique<ControlPlane>(
       ControlPlane::Parts{loop, clock, *dataplane, *wireguard, *network, *slow_path, *publisher});
 

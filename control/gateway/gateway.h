@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "config/load.h"
 #include "config/model.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/result.h"
@@ -13,7 +14,9 @@ namespace sluice {
 class Gateway {
  public:
   // Everything up and answering, workers running; on error nothing is left behind. `clock` outlives it.
-  static Result<std::unique_ptr<Gateway>> start(std::shared_ptr<const config::Model> model, const Clock& clock);
+  // `machine` is what the model was loaded for; reloads are checked against it too.
+  static Result<std::unique_ptr<Gateway>> start(std::shared_ptr<const config::Model> model, config::Machine machine,
+                                                const Clock& clock);
   ~Gateway();
 
   // The control thread's loop: returns after SIGTERM or SIGINT (orderly end). SIGHUP reloads the configuration.

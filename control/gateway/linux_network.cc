@@ -1,9 +1,14 @@
 #include "control/gateway/linux_network.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace sluice {
 
@@ -103,6 +108,49 @@ Result<void> LinuxNetwork::wait_until_settled(Nanoseconds timeout) {
     poll(&readable, 1, 10);
   } while (clock_.now() < end);
   return Error{"Linux did not answer the first question about routes and addresses (netlink)", ETIMEDOUT};
+}
+
+// --- listen ports ---
+
+namespace {
+
+// The workers take the tunnel's datagrams before Linux sees them; the socket is there so that others find the port
+// taken, and so that what Linux does see (fragments, say) is not answered with "port unreachable".
+Result<Descriptor> bind_udp(int family, const sockaddr* address, socklen_t size, uint16_t port) {
+  Descriptor fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1, least = 1;
+  if (family == AF_INET6) setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
+  if (bind(fd.get(), address, size) == 0) return fd;
+  if (errno == EADDRINUSE)
+    return Error{"UDP port " + std::to_string(port) +
+                     " is in use by another program of this host: stop it, or choose another " + "listen-port",
+                 EADDRINUSE};
+  return Error{"UDP port " + std::to_string(port) + ": " + std::strerror(errno), errno};
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+Result<void> LinuxNetwork::claim_port(TunnelId tunnel, uint16_t listen_port) {
+  sockaddr_in ipv4{};
+  ipv4.sin_family = AF_INET;
+  ipv4.sin_port = htons(listen_port);
+  auto fd4 = bind_udp(AF_INET, reinterpret_cast<const sockaddr*>(&ipv4), sizeof ipv4, listen_port);
+  if (!fd4) return fd4.error();
+  sockaddr_in6 ipv6{};
+  ipv6.sin6_family = AF_INET6;
+  ipv6.sin6_port = htons(listen_port);
+  auto fd6 = bind_udp(AF_INET6, reinterpret_cast<const sockaddr*>(&ipv6), sizeof ipv6, listen_port);
+  if (!fd6 && fd6.error().code == EADDRINUSE) return fd6.error();  // else: a host without IPv6
+  std::vector<Descriptor> claimed;
+  claimed.push_back(std::move(*fd4));
+  if (fd6) claimed.push_back(std::move(*fd6));
+  claimed_[tunnel] = std::move(claimed);
+  return {};
 }
 
 // --- ways out ---

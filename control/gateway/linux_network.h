@@ -9,6 +9,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "control/linux/fib_builder.h"
@@ -20,6 +21,21 @@
 #include "control/wg/outer_routes.h"
 
 namespace sluice {
+
+class Descriptor {  // closes it
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor();
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
 
 class LinuxNetwork final : public OuterRoutes {
  public:
@@ -55,6 +71,7 @@ class LinuxNetwork final : public OuterRoutes {
   Result<void> wait_until_settled(Nanoseconds timeout);
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;
   void ask_for(const NeighbourKey& neighbour);
   // The neighbour through which Linux would send to `destination`; nullopt: no route on one of our ports.
   std::optional<NeighbourKey> neighbour_towards(const IpAddress& destination) const;
@@ -75,7 +92,8 @@ class LinuxNetwork final : public OuterRoutes {
   OwnInterfaces own_;
   std::map<PortId, Mirror> ports_;
   std::map<TunnelId, Mirror> tunnels_;
-  std::set<NeighbourKey> managed_;  // Linux keeps these fresh: next hops of peers' endpoints
+  std::map<TunnelId, std::vector<Descriptor>> claimed_;  // sockets bound to listen ports; nothing is read from them
+  std::set<NeighbourKey> managed_;                       // Linux keeps these fresh: next hops of peers' endpoints
   ModelChanges changes_;
   MonoTime waiting_since_;  // notifications arrived and were not taken up yet; never: none
   bool fib_changed_ = false;

@@ -39,12 +39,13 @@ int sluiced_main(int argc, char** argv, const Clock& clock) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   forbid_core_dumps();
 
-  const config::Loaded loaded = config::load(file, config::this_machine());
+  config::Machine machine = config::this_machine();
+  const config::Loaded loaded = config::load(file, machine);
   for (const config::Diagnostic& warning : loaded.warnings) spdlog::warn("{}", config::to_string(warning));
   for (const config::Diagnostic& error : loaded.errors) complain(config::to_string(error));
   if (!loaded.model) return 1;
 
-  auto gateway = Gateway::start(loaded.model, clock);
+  auto gateway = Gateway::start(loaded.model, std::move(machine), clock);
   if (!gateway) {
     complain(gateway.error().what);
     return 1;

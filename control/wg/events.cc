@@ -51,7 +51,7 @@ bool Wireguard::listen_port_taken(uint16_t port, const Tunnel& except) const noe
 uint16_t Wireguard::choose_listen_port(const Tunnel& tunnel) {
   for (;;) {
     const auto port = static_cast<uint16_t>(kFirstDynamicPort + parts_.rng.below(65536 - kFirstDynamicPort));
-    if (!listen_port_taken(port, tunnel)) return port;
+    if (!listen_port_taken(port, tunnel) && claim_port(tunnel.id(), port)) return port;
   }
 }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "dataplane/base/net.h"
+#include "dataplane/base/result.h"
+#include "dataplane/base/strong.h"
 #include "dataplane/session/outer_route.h"
 
 namespace sluice {
@@ -17,6 +19,10 @@ class OuterRoutes {
   // (none: choose). If the next hop is not resolved this asks for it, and on_routes_changed() of the WireGuard side
   // will be called.
   virtual OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) = 0;
+
+  // Takes UDP port `listen_port` of this host for the tunnel, both families, in place of the one it had, so that no
+  // other program of the gateway uses it. Error (EADDRINUSE): one does; the tunnel keeps what it had.
+  virtual Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) = 0;
 };
 
 }  // namespace sluice

@@ -37,6 +37,7 @@ Result<void> Tunnel::set_listen_port(uint16_t port) {
     return Error{"tunnel " + name_ + ": listen port " + std::to_string(port) + " belongs to another tunnel",
                  EADDRINUSE};
   if (port == listen_port_) return {};
+  if (auto claimed = wireguard_.claim_port(id_, port); !claimed) return claimed;
   listen_port_ = port;
   for (PeerControl& peer : peers_) {
     peer.at.local = {};

@@ -65,6 +65,7 @@ class Wireguard {
   void drop(Drop reason) noexcept { parts_.drops.add(reason); }
   bool listen_port_taken(uint16_t port, const Tunnel& except) const noexcept;
   uint16_t choose_listen_port(const Tunnel& tunnel);
+  Result<void> claim_port(TunnelId tunnel, uint16_t port) { return parts_.routes.claim_port(tunnel, port); }
   void register_peer(PeerControl& peer);
   void unregister_peer(PeerControl& peer);  // and retires its shared part
 

@@ -66,6 +66,7 @@ class TestGateway final : public OuterRoutes {
   unsigned packets_in_use() const;              // mbufs that are neither in the pool nor on a wire
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
 
  private:
   void describe_network(const Site& other);
