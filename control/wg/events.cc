@@ -7,7 +7,7 @@ namespace {
 constexpr unsigned kEventsPerTurn = 256;
 constexpr unsigned kTimersPerTurn = 256;
 constexpr unsigned kRoutesPerTurn = 512;
-constexpr uint16_t kFirstDynamicPort = 49152;  // RFC 6335, section 6
+constexpr uint16_t kFirstDynamicPort = 49152;
 
 bool same_way(const OuterRoute& a, const OuterRoute& b) {
   return a.remote == b.remote && a.local == b.local && a.state == b.state && a.port == b.port && a.mtu == b.mtu &&
@@ -48,11 +48,9 @@ bool Wireguard::listen_port_taken(uint16_t port, const Tunnel& except) const noe
   return false;
 }
 
-uint16_t Wireguard::choose_listen_port(const Tunnel& tunnel) {
-  for (;;) {
-    const auto port = static_cast<uint16_t>(kFirstDynamicPort + parts_.rng.below(65536 - kFirstDynamicPort));
-    if (!listen_port_taken(port, tunnel) && claim_port(tunnel.id(), port)) return port;
-  }
+// Of the dynamic ports (RFC 6335, section 6).
+uint16_t Wireguard::draw_listen_port() noexcept {
+  return static_cast<uint16_t>(kFirstDynamicPort + parts_.rng.below(65536 - kFirstDynamicPort));
 }
 
 void Wireguard::published() {

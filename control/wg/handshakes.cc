@@ -2,7 +2,7 @@
 // committed to the peer; every drop has its name.
 #include <rte_mbuf.h>
 
-#include <cstring>
+#include <utility>
 
 #include "control/wg/outer_frame.h"
 #include "control/wg/wireguard.h"
@@ -226,21 +226,25 @@ void Wireguard::forget_handshake(PeerControl& peer) {
   peer.sent.reset();
 }
 
-// An initiation or response: gets its macs, is counted and sent, or held while the next hop is being resolved.
+// An initiation or response: gets its macs and goes out, or is held while the next hop is being resolved.
 void Wireguard::send_to_peer(PeerControl& peer, Bytes message) {
   peer.cookies.add_macs(message, *peer.remote, now());
-  note_sent(peer, message.size());
+  stamp_sent(peer);
   const OuterRoute* route = peer.shared->outer.load(std::memory_order_relaxed);
   if (route && route->state == OuterRoute::State::kUnresolved)
     peer.held_message.assign(message.begin(), message.end());
   else if (route)
-    transmit(*route, message, kHandshakeTos, peer.home);
+    transmit_to_peer(peer, *route, message);
 }
 
 void Wireguard::send_held_message(PeerControl& peer) {
-  const std::vector<std::byte> message = std::move(peer.held_message);
-  peer.held_message.clear();
-  transmit(*peer.shared->outer.load(std::memory_order_relaxed), message, kHandshakeTos, peer.home);
+  const std::vector<std::byte> message = std::exchange(peer.held_message, {});
+  transmit_to_peer(peer, *peer.shared->outer.load(std::memory_order_relaxed), message);
+}
+
+void Wireguard::transmit_to_peer(PeerControl& peer, const OuterRoute& route, ConstBytes message) {
+  if (transmit(route, message, kHandshakeTos, peer.home))
+    peer.shared->tx_bytes.fetch_add(message.size(), std::memory_order_relaxed);
 }
 
 bool Wireguard::transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker) {
@@ -263,10 +267,9 @@ bool Wireguard::transmit(const OuterRoute& route, ConstBytes message, uint8_t to
   return false;
 }
 
-// Handshake messages are authenticated packets too: they count and stamp as data does (control/noise/timers.h).
-void Wireguard::note_sent(PeerControl& peer, size_t bytes) {
+// Handshake messages are authenticated packets too: they stamp as data does (control/noise/timers.h).
+void Wireguard::stamp_sent(PeerControl& peer) {
   Peer& shared = *peer.shared;
-  shared.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
   shared.last_sent_any.store(now().ns, std::memory_order_relaxed);
   shared.unacknowledged_data_received_since.store(0, std::memory_order_relaxed);
   shared.need_another_keepalive.store(false, std::memory_order_relaxed);

@@ -6,6 +6,11 @@
 #include "dataplane/crypto/primitives.h"
 
 namespace sluice {
+namespace {
+
+constexpr unsigned kPortTries = 64;  // when any port will do
+
+}  // namespace
 
 Tunnel::Tunnel(Wireguard& wireguard, TunnelId id, std::string name)
     : wireguard_(wireguard), id_(id), name_(std::move(name)) {}
@@ -32,12 +37,15 @@ void Tunnel::set_private_key(PrivateKey key) {
 }
 
 Result<void> Tunnel::set_listen_port(uint16_t port) {
-  if (port == 0) port = wireguard_.choose_listen_port(*this);
-  if (wireguard_.listen_port_taken(port, *this))
-    return Error{"tunnel " + name_ + ": listen port " + std::to_string(port) + " belongs to another tunnel",
-                 EADDRINUSE};
-  if (port == listen_port_) return {};
-  if (auto claimed = wireguard_.claim_port(id_, port); !claimed) return claimed;
+  if (port != 0 && port == listen_port_) return {};
+  const bool any = port == 0;
+  if (any) port = wireguard_.draw_listen_port();
+  Result<void> claimed = claim(port);
+  for (unsigned tries = 1; any && !claimed && tries < kPortTries; ++tries) {
+    port = wireguard_.draw_listen_port();
+    claimed = claim(port);
+  }
+  if (!claimed) return claimed;
   listen_port_ = port;
   for (PeerControl& peer : peers_) {
     peer.at.local = {};
@@ -47,17 +55,12 @@ Result<void> Tunnel::set_listen_port(uint16_t port) {
   return {};
 }
 
-void Tunnel::set_mtu(uint16_t mtu) {
-  if (mtu_ == mtu) return;
-  mtu_ = mtu;
-  wireguard_.mark_dirty();
+Result<void> Tunnel::claim(uint16_t port) {
+  if (!wireguard_.listen_port_taken(port, *this)) return wireguard_.claim_port(id_, port);
+  return Error{"tunnel " + name_ + ": listen port " + std::to_string(port) + " belongs to another tunnel", EADDRINUSE};
 }
 
-void Tunnel::set_up(bool up) {
-  if (up_ == up) return;
-  up_ = up;
-  for (PeerControl& peer : peers_) up ? start_peer(peer) : stop_peer(peer);
-  wireguard_.mark_dirty();
+reguard_.mark_dirty();
 }
 
 // --- peers ---

@@ -68,6 +68,7 @@ class Tunnel {
   PrefixGarbage take_garbage() { return allowed_ips_.take_garbage(); }
 
  private:
+  Result<void> claim(uint16_t port);
   void start_peer(PeerControl& peer);
   void stop_peer(PeerControl& peer);
 

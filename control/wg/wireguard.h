@@ -64,7 +64,7 @@ class Wireguard {
   Rng& rng() noexcept { return parts_.rng; }
   void drop(Drop reason) noexcept { parts_.drops.add(reason); }
   bool listen_port_taken(uint16_t port, const Tunnel& except) const noexcept;
-  uint16_t choose_listen_port(const Tunnel& tunnel);
+  uint16_t draw_listen_port() noexcept;
   Result<void> claim_port(TunnelId tunnel, uint16_t port) { return parts_.routes.claim_port(tunnel, port); }
   void register_peer(PeerControl& peer);
   void unregister_peer(PeerControl& peer);  // and retires its shared part
@@ -98,7 +98,8 @@ class Wireguard {
   void send_to_peer(PeerControl& peer, Bytes message);
   void send_held_message(PeerControl& peer);
   bool transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker);
-  void note_sent(PeerControl& peer, size_t bytes);
+  void transmit_to_peer(PeerControl& peer, const OuterRoute& route, ConstBytes message);
+  void stamp_sent(PeerControl& peer);
   void note_received(PeerControl& peer, size_t bytes);
   PeerControl* find_by_index(uint32_t index) noexcept;
 

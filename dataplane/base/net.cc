@@ -86,7 +86,7 @@ std::optional<Endpoint> parse_endpoint(std::string_view text) {
   std::string_view host = text.substr(0, colon);
   const auto port = parse_decimal<uint16_t>(text.substr(colon + 1));
   const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
-  if (!port || *port == 0) return std::nullopt;
+  if (!port) return std::nullopt;
   if (bracketed) host = host.substr(1, host.size() - 2);
 
   Endpoint endpoint;
