@@ -60,7 +60,17 @@ Result<void> Tunnel::claim(uint16_t port) {
   return Error{"tunnel " + name_ + ": listen port " + std::to_string(port) + " belongs to another tunnel", EADDRINUSE};
 }
 
-reguard_.mark_dirty();
+void Tunnel::set_mtu(uint16_t mtu) {
+  if (mtu_ == mtu) return;
+  mtu_ = mtu;
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::set_up(bool up) {
+  if (up_ == up) return;
+  up_ = up;
+  for (PeerControl& peer : peers_) up ? start_peer(peer) : stop_peer(peer);
+  wireguard_.mark_dirty();
 }
 
 // --- peers ---
