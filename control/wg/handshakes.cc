@@ -226,25 +226,22 @@ void Wireguard::forget_handshake(PeerControl& peer) {
   peer.sent.reset();
 }
 
-// An initiation or response: gets its macs and goes out, or is held while the next hop is being resolved.
+// An initiation or response: gets its macs and goes out, or is held while the next hop is being resolved. Either way it
+// counts as sent, as it does where a kernel's neighbour queue holds it.
 void Wireguard::send_to_peer(PeerControl& peer, Bytes message) {
   peer.cookies.add_macs(message, *peer.remote, now());
   stamp_sent(peer);
   const OuterRoute* route = peer.shared->outer.load(std::memory_order_relaxed);
-  if (route && route->state == OuterRoute::State::kUnresolved)
-    peer.held_message.assign(message.begin(), message.end());
-  else if (route)
-    transmit_to_peer(peer, *route, message);
+  if (!route) return;
+  const bool held = route->state == OuterRoute::State::kUnresolved;
+  if (held) peer.held_message.assign(message.begin(), message.end());
+  if (held || transmit(*route, message, kHandshakeTos, peer.home))
+    peer.shared->tx_bytes.fetch_add(message.size(), std::memory_order_relaxed);
 }
 
 void Wireguard::send_held_message(PeerControl& peer) {
   const std::vector<std::byte> message = std::exchange(peer.held_message, {});
-  transmit_to_peer(peer, *peer.shared->outer.load(std::memory_order_relaxed), message);
-}
-
-void Wireguard::transmit_to_peer(PeerControl& peer, const OuterRoute& route, ConstBytes message) {
-  if (transmit(route, message, kHandshakeTos, peer.home))
-    peer.shared->tx_bytes.fetch_add(message.size(), std::memory_order_relaxed);
+  transmit(*peer.shared->outer.load(std::memory_order_relaxed), message, kHandshakeTos, peer.home);
 }
 
 bool Wireguard::transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker) {

@@ -98,7 +98,6 @@ class Wireguard {
   void send_to_peer(PeerControl& peer, Bytes message);
   void send_held_message(PeerControl& peer);
   bool transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker);
-  void transmit_to_peer(PeerControl& peer, const OuterRoute& route, ConstBytes message);
   void stamp_sent(PeerControl& peer);
   void note_received(PeerControl& peer, size_t bytes);
   PeerControl* find_by_index(uint32_t index) noexcept;
