@@ -143,7 +143,11 @@ void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
       {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = keypair.peer->id, .index = keypair.local_index});
 }
 
-bool is_where_we_send(const OuterRoute* outer, const OuterHeaders& from) noexcept {
+// What control knows, or is about to learn, of the peer's place.
+bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterRoute* outer,
+              const OuterHeaders& from) noexcept {
+  const bool reported = keypair.reported_over == outer && context.now - keypair.reported_at < kReportMoveAgain;
+  if (reported) return from.remote == keypair.reported_source && from.local == keypair.reported_local;
   return outer != nullptr && outer->remote.port == from.remote.port && outer->remote.address == from.remote.address &&
          outer->local == from.local;
 }
@@ -151,8 +155,8 @@ bool is_where_we_send(const OuterRoute* outer, const OuterHeaders& from) noexcep
 // Roaming (protocol.md section 11): every authentic packet says where its peer is.
 void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
   const OuterHeaders from = outer_headers_of(m);
-  if (is_where_we_send(keypair.peer->outer.load(std::memory_order_acquire), from)) return;
-  if (from.remote == keypair.reported_source && context.now - keypair.reported_at < kReportMoveAgain) return;
+  const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
+  if (is_known(context, keypair, outer, from)) return;
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,
                                                    .port = meta(m).in_port,
@@ -162,6 +166,8 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
                                                    .local = from.local});
   if (!posted) return;
   keypair.reported_source = from.remote;
+  keypair.reported_local = from.local;
+  keypair.reported_over = outer;
   keypair.reported_at = context.now;
 }
 

@@ -14,6 +14,7 @@
 namespace sluice {
 
 struct Peer;
+struct OuterRoute;
 
 struct alignas(64) Keypair {
   // Read-mostly. Written by control before the keypair is published, except the two flags.
@@ -36,8 +37,11 @@ struct alignas(64) Keypair {
   bool confirmed =
       false;  // an authentic packet was received; responder: KeyConfirmed was posted. Initiator: set from the start
   bool last_minute_rekey_asked = false;
-  Endpoint
-      reported_source;  // the last EndpointMoved posted, and when: a move is reported again if control has not followed
+  // The last EndpointMoved posted. Until control follows it (Peer::outer is another than it was), or some time has
+  // passed, it and not Peer::outer is the news to compare with: of several moves in a burst the last one counts.
+  Endpoint reported_source;
+  IpAddress reported_local;
+  const OuterRoute* reported_over = nullptr;  // compared only, never followed
   MonoTime reported_at;
 };
 

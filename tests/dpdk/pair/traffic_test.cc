@@ -161,6 +161,24 @@ TEST(Pair, RekeysUnderTrafficWithoutLossOrReordering) {  // D-23, T-07
   EXPECT_EQ(pair.b.drop_names(), std::vector<std::string>{});
 }
 
+TEST(Pair, OfSeveralMovesInABurstTheLastCounts) {
+  GatewayPair pair;
+  pair.shake_hands();
+  const Endpoint home = pair.a_at_b->at.remote;
+  unsigned passed = 0;
+  pair.a_to_b = [&](Packet frame) -> std::vector<Packet> {
+    constexpr size_t kSourcePort = 14 + 20, kChecksum = kSourcePort + 6;
+    if (passed++ == 0)
+      frame[kSourcePort] = frame[kSourcePort + 1] = frame[kChecksum] = frame[kChecksum + 1] = std::byte{0};
+    return {std::move(frame)};
+  };
+  const IpAddress host_a = pair.a.site().host(Family::kIpv4), host_b = pair.b.site().host(Family::kIpv4);
+  for (uint32_t i = 1; i <= 2; ++i) pair.a.host_sends(udp_packet(host_a, host_b, i));
+  pair.settle();
+  EXPECT_EQ(pair.arrived_at_b().size(), 2u);
+  EXPECT_EQ(pair.a_at_b->at.remote, home);
+}
+
 TEST(Pair, LeavesNoPacketBehind) {
   GatewayPair pair;
   const unsigned a_before = pair.a.packets_in_use(), b_before = pair.b.packets_in_use();
