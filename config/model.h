@@ -161,7 +161,7 @@ struct Tunnel {
   uint16_t listen_port = 0;                   // 0..65535; 0: chosen at random at start
   std::vector<InterfaceAddress> addresses;    // put on the TUN
   uint16_t mtu = 1420;                        // inner, kMinMtu..kMaxTunnelMtu, and small enough for the largest port
-  bool mss_clamp = false;                     // TCP MSS of forwarded SYNs is lowered to what the tunnel carries
+  bool mss_clamp = false;                     // TCP MSS of SYNs in and out is lowered to what the tunnel carries
   RouteInstall routes = RouteInstall::kAuto;  // "auto" | "off"
   uint32_t fwmark = 0;                        // of outer packets that Linux sends; "off" or 0: none
   std::vector<Peer> peers;

@@ -54,6 +54,7 @@ Result<void> Configurator::apply_port(const config::Port& port, PortId id) {
 Result<void> Configurator::apply_tunnel(const config::Tunnel& wanted) {
   Tunnel& tunnel = *parts_.wireguard.add_tunnel(wanted.name);
   tunnel.set_mtu(wanted.mtu);
+  tunnel.set_mss_clamp(wanted.mss_clamp);
   tunnel.set_fwmark(wanted.fwmark);
   if (auto done = tunnel.set_listen_port(wanted.listen_port); !done) return done;
   tunnel.set_private_key(wanted.private_key.clone());
@@ -117,6 +118,7 @@ void Configurator::apply_tunnel_change(const config::TunnelChange& change, std::
     tunnel.set_mtu(change.to->mtu);
     note(problems, parts_.network.set_mtu(mirror, change.to->mtu));
   }
+  if (change.mss_clamp) tunnel.set_mss_clamp(change.to->mss_clamp);
   if (change.addresses) {
     const auto& from = change.from->addresses;
     const auto& to = change.to->addresses;

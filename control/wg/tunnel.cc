@@ -66,6 +66,12 @@ void Tunnel::set_mtu(uint16_t mtu) {
   wireguard_.mark_dirty();
 }
 
+void Tunnel::set_mss_clamp(bool on) {
+  if (mss_clamp_ == on) return;
+  mss_clamp_ = on;
+  wireguard_.mark_dirty();
+}
+
 void Tunnel::set_up(bool up) {
   if (up_ == up) return;
   up_ = up;
@@ -169,6 +175,6 @@ void Tunnel::apply_peer(PeerControl& peer) {
   wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
 }
 
-TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, allowed_ips_.view()}; }
+TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, mss_clamp_, allowed_ips_.view()}; }
 
 }  // namespace sluice

@@ -40,6 +40,7 @@ class Tunnel {
   uint32_t fwmark() const noexcept { return fwmark_; }
   void set_mtu(uint16_t mtu);
   uint16_t mtu() const noexcept { return mtu_; }
+  void set_mss_clamp(bool on);
 
   // Admin state of its interface. Down drops keys, handshakes, staged packets and timers; up starts the timers.
   void set_up(bool up);
@@ -79,6 +80,7 @@ class Tunnel {
   uint16_t listen_port_ = 0;
   uint32_t fwmark_ = 0;
   uint16_t mtu_ = 1420;
+  bool mss_clamp_ = false;
   bool up_ = false;
   AllowedIps allowed_ips_;
   std::list<PeerControl> peers_;  // in order of creation

@@ -13,6 +13,7 @@
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
 #include "dataplane/wire/ip.h"
+#include "dataplane/wire/mss_clamp.h"
 
 namespace sluice {
 namespace {
@@ -208,6 +209,11 @@ void drop_martians(WorkerContext& context, Burst& packets) noexcept {
     context.drop(m, Drop::martian_source);
     return false;
   });
+}
+
+void clamp_segments(const TunnelView& tunnel, std::span<rte_mbuf*> packets) noexcept {
+  if (!tunnel.mss_clamp) return;
+  for (rte_mbuf* m : packets) clamp_mss(bytes_of(m), tunnel.mtu);
 }
 
 const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept {

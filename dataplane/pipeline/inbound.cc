@@ -6,7 +6,7 @@
 //   open_burst          decrypt and authenticate, one engine call
 //   accept_counters     replay window
 //   note_authenticated  confirmation, roaming, last-minute rekey, stamps; keepalives end here
-//   check_inner         length, source among the peer's allowed IPs, ECN, padding
+//   check_inner         length, source among the peer's allowed IPs, ECN, padding, MSS
 // Survivors go on as packets that have just arrived (forward.cc).
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
@@ -266,9 +266,10 @@ bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
 // Consecutive packets of one tunnel: the longest matching prefix of each source has to be the sender's. Counts what
 // passes, as the kernel does.
 void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& passed) noexcept {
-  const PrefixView& allowed_ips = context.published->tunnels[meta(run[0]).tunnel.value].allowed_ips;
+  const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
   uint32_t owners[kMaxBurst];
-  look_up(allowed_ips, run, Side::kSource, owners);
+  look_up(tunnel.allowed_ips, run, Side::kSource, owners);
+  const unsigned passed_before = passed.count;
   ReceiveCount count;
   for (size_t i = 0; i < run.size(); ++i) {
     Peer& peer = *keypair_of(run[i])->peer;
@@ -279,6 +280,7 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& pass
     count.add(peer, rte_pktmbuf_data_len(run[i]) + kDataOverhead);
     if (finish_inner(context, run[i])) passed.push(run[i]);
   }
+  clamp_segments(tunnel, passed.all().subspan(passed_before));
 }
 
 void check_inner(WorkerContext& context, Burst& packets) noexcept {

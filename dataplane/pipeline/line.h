@@ -62,6 +62,9 @@ void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std
 // own addresses. Nothing may ever be answered to them.
 void drop_martians(WorkerContext& context, Burst& packets) noexcept;
 
+// Packets that go into a tunnel or come out of it: TCP connections start with segments that fit.
+void clamp_segments(const TunnelView& tunnel, std::span<rte_mbuf*> packets) noexcept;
+
 const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept;  // nullptr: none, or down
 
 }  // namespace sluice

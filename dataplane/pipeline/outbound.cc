@@ -1,5 +1,5 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
-//   route_to_peer    allowed IPs: destination -> peer
+//   route_to_peer    MSS of what enters the tunnel; allowed IPs: destination -> peer
 //   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first
 //   reserve_nonces   counters: one add per run of packets under one keypair
 //   frame_payload    padding, message header, outer headers
@@ -56,6 +56,7 @@ void route_to_peer(WorkerContext& context, Burst& packets) noexcept {
       packets.all(), [](rte_mbuf* m) { return meta(m).tunnel; },
       [&](std::span<rte_mbuf*> run) {
         const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
+        clamp_segments(tunnel, run);
         look_up(tunnel.allowed_ips, run, Side::kDestination, rest);
         rest = rest.subspan(run.size());
       });

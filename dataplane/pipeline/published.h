@@ -18,6 +18,7 @@ struct TunnelView {
   bool up = false;           // admin state of its interface; down: neither sends nor receives
   uint16_t listen_port = 0;  // host order; 0: none
   uint16_t mtu = 1420;
+  bool mss_clamp = false;  // TCP SYNs in and out are told what fits the MTU
   PrefixView allowed_ips;  // value: peer slot (PeerTable)
 };
 

@@ -175,6 +175,16 @@ TEST_P(Inbound, PaddingOfAnySizeAndContentIsCutOff) {  // D-06
   }
 }
 
+TEST_P(Inbound, SegmentsAreClampedIfTheTunnelAsksForIt) {
+  TunnelView& tunnel = bench.published().tunnels[kTunnel.value];
+  uint64_t counter = 0;
+  for (const bool asked : {false, true}) {
+    tunnel.mss_clamp = asked;
+    bench.receive_message(session, counter++, tcp_syn(1460, kInX, kInUs));
+    expect_delivered(tcp_syn(asked ? static_cast<uint16_t>(tunnel.mtu - 40) : 1460, kInX, kInUs));
+  }
+}
+
 TEST_P(Inbound, EcnIsDecapsulatedAsLinuxDoes) {  // D-11
   const std::map<std::string, uint8_t> codes{{"Not-ECT", 0}, {"ECT(1)", 1}, {"ECT(0)", 2}, {"CE", 3}};
   const auto file = load_vectors("small.json");

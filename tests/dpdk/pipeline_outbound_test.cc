@@ -408,6 +408,22 @@ TEST_P(Outbound, WhatLinuxSendsIntoTheTunnelIsChecked) {
   EXPECT_EQ(bench.drops(), (Drops{{"inner_unroutable", 1}}));
 }
 
+// Forwarded or from Linux; what the tunnel does not ask for stays.
+TEST_P(Outbound, SegmentsAreClampedIfTheTunnelAsksForIt) {
+  RemoteSession& session = bench.add_session(bench.peer());
+  TunnelView& tunnel = bench.published().tunnels[kTunnel.value];
+  for (const bool asked : {false, true}) {
+    tunnel.mss_clamp = asked;
+    const uint16_t mss = asked ? static_cast<uint16_t>(tunnel.mtu - 40) : 1460;
+    send(PacketBuilder(tcp_syn(1460, kHost, kInX)).ethernet(kLanMac, kHostMac));
+    bench.enter(process_tunnel_bound, {tcp_syn(1460, "10.0.0.1", kInX)});
+    const auto messages = bench.messages_to_peer();
+    ASSERT_EQ(messages.size(), 2u);
+    EXPECT_EQ(session.open(messages[0]), padded(tcp_syn(mss, kHost, kInX, 63), 48)) << asked;
+    EXPECT_EQ(session.open(messages[1]), padded(tcp_syn(mss, "10.0.0.1", kInX), 48)) << asked;
+  }
+}
+
 TEST_P(Outbound, KeepaliveIsEmptyAndNotEct) {  // D-24, T-06
   RemoteSession& session = bench.add_session(bench.peer());
   bench.run(send_keepalive, bench.peer().id);

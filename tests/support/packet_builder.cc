@@ -106,6 +106,20 @@ PacketBuilder& PacketBuilder::pad_to(size_t size) {
   return *this;
 }
 
+Octets tcp_syn(uint16_t mss, std::string_view from, std::string_view to, uint8_t ttl) {
+  Octets tcp(24);
+  tcp[12] = std::byte{0x60};  // header of six words
+  tcp[13] = std::byte{0x02};  // SYN
+  tcp[20] = std::byte{2};     // maximum segment size
+  tcp[21] = std::byte{4};
+  tcp[22] = static_cast<std::byte>(mss >> 8);
+  tcp[23] = static_cast<std::byte>(mss);
+  const uint16_t sum = transport_checksum(*parse_address(from), *parse_address(to), kProtocolTcp, tcp);
+  tcp[16] = static_cast<std::byte>(sum >> 8);
+  tcp[17] = static_cast<std::byte>(sum);
+  return PacketBuilder(tcp).ipv4(from, to, {.ttl = ttl, .protocol = kProtocolTcp});
+}
+
 Octets data_message(const Secret<32>& key, uint32_t receiver_index, uint64_t counter, const Octets& plaintext) {
   DataHeader header;
   header.type = static_cast<uint32_t>(MessageType::kData);

@@ -54,6 +54,9 @@ class PacketBuilder {
   bool udp_checksum_due_ = false;
 };
 
+// A TCP SYN over IPv4 that asks for segments of that size.
+Octets tcp_syn(uint16_t mss, std::string_view from, std::string_view to, uint8_t ttl = 64);
+
 // A WireGuard data message: plaintext sealed as it is, without padding.
 Octets data_message(const Secret<32>& key, uint32_t receiver_index, uint64_t counter, const Octets& plaintext);
 // The plaintext of one, or nothing if it does not authenticate.

@@ -1,6 +1,7 @@
 """Two gateways with the shipped example configurations carry the traffic of two sites."""
 import os
 import re
+import socket
 import unittest
 
 import rig
@@ -64,6 +65,54 @@ class TwoGateways(unittest.TestCase):
         finally:
             server_a.stop()
             server_b.stop()
+
+    def mss_seen(self, source, destination, version):
+        """What the SYN said when it arrived at `destination`, and the SYN-ACK when it came back to `source`."""
+        seen, captures = [], []
+        for host, flags in ((destination.host, "S"), (source.host, "S.")):
+            # Flags at their fixed place: libpcap has no name for those of TCP over IPv6.
+            wanted = "tcp[13]" if version == 4 else "ip6[53]"
+            capture = host.start("tcpdump", "-i", "eth0", "-n", "-l", "-c", 1, "-Q", "in",
+                                 "%s & 0x3f == %d" % (wanted, 2 if flags == "S" else 18))
+            capture.ready(lambda: "listening on" in capture.output(), "tcpdump to listen")
+            captures.append(capture)
+        address = str(destination.host_address(version).ip)
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        with destination.host.socket(family, socket.SOCK_STREAM) as server, \
+                source.host.socket(family, socket.SOCK_STREAM) as client:
+            server.bind((address, 5999))
+            server.listen()
+            client.settimeout(10)
+            client.connect((address, 5999))
+        for capture in captures:
+            capture.wait()
+            seen.append(int(re.search(r"options \[.*?mss (\d+)", capture.output())[1]))
+        return seen
+
+    def test_mss_is_clamped_in_both_directions(self):
+        """One gateway is enough: it clamps what goes into the tunnel and what comes out of it. A reload turns it off."""
+        self.addCleanup(self.configure_clamp, self.a, "true")
+        self.addCleanup(self.configure_clamp, self.b, "true")
+        both = ((self.a, self.b), (self.b, self.a))
+        for at_a, at_b, fits4, fits6 in (("true", "true", 1380, 1360), ("true", "false", 1380, 1360),
+                                         ("false", "false", 1460, 1440)):
+            self.configure_clamp(self.a, at_a)
+            self.configure_clamp(self.b, at_b)
+            for source, destination in both:
+                self.assertEqual(self.mss_seen(source, destination, 4), [fits4, fits4], (at_a, at_b))
+                self.assertEqual(self.mss_seen(source, destination, 6), [fits6, fits6], (at_a, at_b))
+
+    def configure_clamp(self, site, value):
+        with open(site.copy, encoding="utf-8") as file:
+            text = file.read()
+        wanted = re.sub(r"^(mss-clamp\s*=\s*)\w+", r"\g<1>" + value, text, flags=re.M)
+        if wanted == text:
+            return
+        with open(site.copy, "w", encoding="utf-8") as file:
+            file.write(wanted)
+        applied = site.gateway.ask("reload")["applied"]
+        self.assertEqual(len(applied), 1)
+        self.assertIn("mss-clamp", applied[0])
 
     def test_udp_both_ways(self):
         server_a, server_b = self.a.host.serve_iperf(), self.b.host.serve_iperf()
