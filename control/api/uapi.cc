@@ -6,6 +6,8 @@
 #include <charconv>
 #include <iterator>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "control/wg/tunnel.h"
 
@@ -63,7 +65,9 @@ bool UapiSession::feed(std::string_view bytes, std::string& output) {
       open = line(bytes.substr(0, end), output);
     } else {
       pending_ += bytes.substr(0, end);
-      open = line(std::exchange(pending_, {}), output);
+      open = line(pending_, output);
+      wipe(std::as_writable_bytes(std::span(pending_)));  // it may have held a key
+      pending_.clear();
     }
     if (!open) return false;
     bytes.remove_prefix(end + 1);
@@ -143,47 +147,43 @@ int UapiSession::select_peer(std::string_view value) {
   if (!key_from_hex(value, key.bytes)) return EINVAL;
   finish_peer();
   state_ = State::kSetPeer;
-  peer_ = tunnel_.find(key);
-  peer_created_ = !peer_;
-  const bool own_key = tunnel_.identity() && tunnel_.identity()->public_key == key;
-  if (!peer_ && !own_key) {
-    peer_ = tunnel_.add_peer(key);
-    if (!peer_) return ENOMEM;
-  }
+  if (tunnel_.identity() && tunnel_.identity()->public_key == key) return 0;  // our own: a dummy
+  created_ = !tunnel_.find(key);
+  if (created_ && !tunnel_.add_peer(key)) return ENOMEM;
+  selected_ = key;
   return 0;
 }
+
+PeerControl* UapiSession::peer() { return selected_ ? tunnel_.find(*selected_) : nullptr; }
 
 int UapiSession::set_peer(std::string_view key, std::string_view value) {
   if (key == "update_only" || key == "remove") {
     if (value != "true") return EINVAL;
-    if (peer_ && (key == "remove" || peer_created_)) {
-      const PublicKey public_key = peer_->public_key;
-      peer_ = nullptr;
-      tunnel_.remove_peer(public_key);
-    }
+    if (selected_ && (key == "remove" || created_)) tunnel_.remove_peer(*std::exchange(selected_, std::nullopt));
     return 0;
   }
+  PeerControl* const peer = this->peer();
   if (key == "preshared_key") {
     auto secret = secret_key(value);
     if (!secret) return EINVAL;
-    if (peer_) tunnel_.set_preshared_key(*peer_, std::move(*secret));
+    if (peer) tunnel_.set_preshared_key(*peer, std::move(*secret));
     return 0;
   }
   if (key == "endpoint") {
     const auto endpoint = parse_endpoint(value);
     if (!endpoint) return EINVAL;
-    if (peer_) tunnel_.set_endpoint(*peer_, *endpoint);
+    if (peer) tunnel_.set_endpoint(*peer, *endpoint);
     return 0;
   }
   if (key == "persistent_keepalive_interval") {
     const auto seconds = number<uint16_t>(value);
     if (!seconds) return EINVAL;
-    if (peer_) tunnel_.set_persistent_keepalive(*peer_, *seconds);
+    if (peer) tunnel_.set_persistent_keepalive(*peer, *seconds);
     return 0;
   }
   if (key == "replace_allowed_ips") {
     if (value != "true") return EINVAL;
-    if (peer_) tunnel_.replace_allowed_ips(*peer_);
+    if (peer) tunnel_.replace_allowed_ips(*peer);
     return 0;
   }
   if (key == "allowed_ip") return set_allowed_ip(value);
@@ -195,15 +195,16 @@ int UapiSession::set_allowed_ip(std::string_view value) {
   const bool remove = value.starts_with('-');
   const auto prefix = parse_prefix(remove ? value.substr(1) : value);
   if (!prefix) return EINVAL;
-  if (peer_) remove ? tunnel_.remove_allowed_ip(*peer_, *prefix) : tunnel_.add_allowed_ip(*peer_, *prefix);
+  PeerControl* const peer = this->peer();
+  if (peer) remove ? tunnel_.remove_allowed_ip(*peer, *prefix) : tunnel_.add_allowed_ip(*peer, *prefix);
   return 0;
 }
 
 // The block of a peer ends with the next public_key, with the operation, and with an error.
 void UapiSession::finish_peer() {
-  if (peer_) tunnel_.apply_peer(*peer_);
-  peer_ = nullptr;
-  peer_created_ = false;
+  if (PeerControl* const peer = this->peer()) tunnel_.apply_peer(*peer);
+  selected_.reset();
+  created_ = false;
 }
 
 }  // namespace sluice

@@ -3,14 +3,16 @@
 // implementation does it; an operation after a failed one is still answered. Control thread only.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "dataplane/base/keys.h"
 
 namespace sluice {
 
 class Tunnel;
 struct PeerControl;
-class Clock;
 
 class UapiSession {
  public:
@@ -31,6 +33,7 @@ class UapiSession {
   int set(std::string_view key, std::string_view value);
   int set_device(std::string_view key, std::string_view value);
   int select_peer(std::string_view value);
+  PeerControl* peer();
   int set_peer(std::string_view key, std::string_view value);
   int set_allowed_ip(std::string_view value);
   void finish_peer();
@@ -40,8 +43,10 @@ class UapiSession {
   std::string pending_;  // an incomplete line
   State state_ = State::kIdle;
   int error_ = 0;
-  PeerControl* peer_ = nullptr;  // selected; nullptr in kSetPeer: a dummy, everything is accepted and ignored
-  bool peer_created_ = false;
+  // The peer that lines are about; none in kSetPeer: a dummy, everything is accepted and ignored. Kept by its key and
+  // looked up for each line: between two of them another client may remove it.
+  std::optional<PublicKey> selected_;
+  bool created_ = false;  // it did not exist before this block
 };
 
 std::string uapi_dump(const Tunnel& tunnel);  // the reply to get=1 without its errno line

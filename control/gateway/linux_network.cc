@@ -165,6 +165,10 @@ OuterRoute LinuxNetwork::resolve(const Endpoint& remote, const IpAddress& local,
   return resolution.route;
 }
 
+OuterRoute LinuxNetwork::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
+  return resolve_outer(model_, own_, {remote, local, listen_port}).route;
+}
+
 void LinuxNetwork::ask_for(const NeighbourKey& neighbour) { (void)netlink_->probe_neighbour(neighbour); }
 
 std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(const IpAddress& destination) const {

@@ -72,6 +72,7 @@ class LinuxNetwork final : public OuterRoutes {
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
   Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;
+  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
   void ask_for(const NeighbourKey& neighbour);
   // The neighbour through which Linux would send to `destination`; nullopt: no route on one of our ports.
   std::optional<NeighbourKey> neighbour_towards(const IpAddress& destination) const;

@@ -61,6 +61,7 @@ bool Wireguard::drain_handshakes() {
     admission_.collect(t);
     collected_at_ = t;
   }
+  bool more = false;
   for (uint8_t w = 0; w < dataplane.worker_count(); ++w) {
     rte_mbuf* packets[kHandshakesPerTurn];
     const unsigned n = dataplane.mailbox(WorkerId{w}).take_handshakes(packets, kHandshakesPerTurn);
@@ -70,9 +71,9 @@ bool Wireguard::drain_handshakes() {
       on_datagram({bytes_of(packets[i]), from, outer.local_port, WorkerId{w}});
       rte_pktmbuf_free(packets[i]);
     }
-    waiting -= n;
+    more |= n == kHandshakesPerTurn;
   }
-  return waiting > 0;
+  return more;
 }
 
 void Wireguard::on_datagram(const Datagram& datagram) {
@@ -104,7 +105,7 @@ Tunnel* Wireguard::admit(const Datagram& datagram) {
         drop(Drop::handshake_under_load);
         const CookieReplyMessage reply =
             admission_.cookie_reply(*tunnel->identity(), datagram.message, datagram.from.remote, t);
-        transmit(parts_.routes.resolve(datagram.from.remote, datagram.from.local, datagram.listen_port),
+        transmit(parts_.routes.look_up(datagram.from.remote, datagram.from.local, datagram.listen_port),
                  std::as_bytes(std::span(&reply, 1)), kCookieReplyTos, datagram.worker);
         return nullptr;
     }

@@ -20,6 +20,10 @@ class OuterRoutes {
   // will be called.
   virtual OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) = 0;
 
+  // The same without asking for anything: for answers to senders that have not proved who they are, so that they cannot
+  // make us look for neighbours.
+  virtual OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const = 0;
+
   // Takes UDP port `listen_port` of this host for the tunnel, both families, in place of the one it had, so that no
   // other program of the gateway uses it. Error (EADDRINUSE): one does; the tunnel keeps what it had.
   virtual Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) = 0;

@@ -75,7 +75,11 @@ void Tunnel::set_mss_clamp(bool on) {
 void Tunnel::set_up(bool up) {
   if (up_ == up) return;
   up_ = up;
-  for (PeerControl& peer : peers_) up ? start_peer(peer) : stop_peer(peer);
+  for (PeerControl& peer : peers_) {
+    // Going up too: a worker may have staged packets after it discarded them and before it saw the tunnel down.
+    wireguard_.broadcast(CommandKind::kDiscardStaged, peer.shared->id);
+    up ? start_peer(peer) : stop_peer(peer);
+  }
   wireguard_.mark_dirty();
 }
 
@@ -110,9 +114,12 @@ void Tunnel::remove_peer(const PublicKey& key) {
   const auto it = by_key_.find(key);
   if (it == by_key_.end()) return;
   PeerControl& peer = *it->second;
+  const PeerId id = peer.shared->id;
   stop_peer(peer);
-  allowed_ips_.erase_peer(peer.shared->id.slot);
+  allowed_ips_.erase_peer(id.slot);
   wireguard_.unregister_peer(peer);
+  // Only now: workers do not find the peer any more, so that nothing is staged after it was discarded.
+  wireguard_.broadcast(CommandKind::kDiscardStaged, id);
   peers_.erase(it->second);
   by_key_.erase(it);
   wireguard_.mark_dirty();
@@ -134,7 +141,10 @@ void Tunnel::stop_peer(PeerControl& peer) {
   peer.timers.stop();
   wireguard_.forget_handshake(peer);
   wireguard_.drop_keypairs(peer);
-  wireguard_.broadcast(CommandKind::kDiscardStaged, peer.shared->id);
+  // What was owed when it stopped is not owed when it starts again.
+  peer.shared->unanswered_data_sent_since.store(0, std::memory_order_relaxed);
+  peer.shared->unacknowledged_data_received_since.store(0, std::memory_order_relaxed);
+  peer.shared->need_another_keepalive.store(false, std::memory_order_relaxed);
   wireguard_.evaluate_timers(peer);
 }
 

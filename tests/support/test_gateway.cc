@@ -1,6 +1,7 @@
 #include "tests/support/test_gateway.h"
 
 #include <gtest/gtest.h>
+#include <rte_mbuf.h>
 #include <rte_mempool.h>
 
 #include <cstring>
@@ -132,6 +133,12 @@ void TestGateway::network_changed() {
 }
 
 OuterRoute TestGateway::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
+  const OuterResolution resolution = resolve_outer(model_, own_, {remote, local, listen_port});
+  if (resolution.neighbour) neighbours_asked_for_.insert(*resolution.neighbour);
+  return resolution.route;
+}
+
+OuterRoute TestGateway::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
   return resolve_outer(model_, own_, {remote, local, listen_port}).route;
 }
 
@@ -139,11 +146,22 @@ void TestGateway::step() {
   for (const auto& worker : dataplane_->workers()) worker->poll_once();
   wireguard_->drain_handshakes();
   wireguard_->drain_events();
+  drain_punts();
   wireguard_->run_timers();
   wireguard_->refresh_routes();
   wireguard_->post_waiting_commands();
   publisher_->publish_if_changed();
   dataplane_->collect();
+}
+
+void TestGateway::drain_punts() {
+  for (uint8_t w = 0; w < dataplane_->worker_count(); ++w) {
+    rte_mbuf* packet;
+    while (dataplane_->mailbox(WorkerId{w}).take_punts(&packet, 1) == 1) {
+      punts_.push_back(meta(packet).punt);
+      rte_pktmbuf_free(packet);
+    }
+  }
 }
 
 bool TestGateway::host_sends(const Packet& ip_packet, uint16_t queue) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "control/linux/fib_builder.h"
 #include "control/linux/network_model.h"
 #include "control/wg/wireguard.h"
+#include "dataplane/pipeline/packet.h"
 #include "dataplane/worker/dataplane.h"
 #include "tests/support/eal_fixture.h"
 #include "tests/support/manual_clock.h"
@@ -52,6 +54,8 @@ class TestGateway final : public OuterRoutes {
 
   // All workers once, then one turn of control.
   void step();
+  // Why packets were handed to control (for Linux, or for an ICMP error), so far. They are freed.
+  const std::vector<PuntReason>& punts() const { return punts_; }
 
   // The host behind the gateway. An IP packet in, IP packets out.
   bool host_sends(const Packet& ip_packet, uint16_t queue = 0);
@@ -67,9 +71,12 @@ class TestGateway final : public OuterRoutes {
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
+  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  const std::set<NeighbourKey>& neighbours_asked_for() const { return neighbours_asked_for_; }
 
  private:
   void describe_network(const Site& other);
+  void drain_punts();
 
   Site site_;
   ManualClock& clock_;
@@ -78,6 +85,8 @@ class TestGateway final : public OuterRoutes {
   DropCounters control_drops_;
   NetworkModel model_;
   OwnInterfaces own_;
+  std::set<NeighbourKey> neighbours_asked_for_;
+  std::vector<PuntReason> punts_;
   FibBuilder builder_;
   PacketPool owned_pool_;
   RingWire wan_wire_, lan_wire_;
