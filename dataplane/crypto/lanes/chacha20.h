@@ -17,7 +17,9 @@ template <class Isa>
 class ChaCha20 {
  public:
   ChaCha20() noexcept {}
-  ~ChaCha20() { erase(groups_, sizeof groups_); }
+  ~ChaCha20() {
+    for (Group& group : groups_) erase(group.initial);
+  }
   ChaCha20(const ChaCha20&) = delete;
   ChaCha20& operator=(const ChaCha20&) = delete;
 

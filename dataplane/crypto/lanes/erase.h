@@ -4,10 +4,16 @@
 
 namespace sluice::lanes {
 
-// Clears memory that held secrets, in a way the compiler may not remove. (sluice::wipe() would be a call per object.)
-[[gnu::always_inline]] inline void erase(void* memory, size_t size) noexcept {
-  __builtin_memset(memory, 0, size);
-  asm volatile("" : : "r"(memory) : "memory");
+// Clears memory that held secrets, in a way the compiler may not remove: a few vector stores in the flow of the kernel,
+// where sluice::wipe() would be a call. Whole objects of vectors: a multiple of 32 bytes.
+template <class Secret>
+[[gnu::always_inline]] inline void erase(Secret& secret) noexcept {
+  static_assert(sizeof(Secret) % 32 == 0);
+  unsigned char* const memory = reinterpret_cast<unsigned char*>(&secret);
+  for (size_t i = 0; i < sizeof(Secret); i += 32) {
+    __builtin_memset(memory + i, 0, 32);
+    asm volatile("" : : "r"(memory) : "memory");  // keeps the loop from becoming a call
+  }
 }
 
 }  // namespace sluice::lanes

@@ -62,7 +62,7 @@ struct Avx2 {
         xor_partly(text[i], reinterpret_cast<const std::byte*>(rows + 2 * i), size[i]);
       }
     }
-    erase(rows, sizeof rows);
+    erase(rows);
   }
 
   // --- 64-bit lanes (Poly1305) ---

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dataplane/crypto/lanes/erase.h"
+
 namespace sluice::lanes {
 
 struct Avx512 {
@@ -64,8 +66,7 @@ struct Avx512 {
       alignas(64) Words rows[kWords];
       for (unsigned i = 0; i < kWords; ++i) rows[i] = state[i];
       for (unsigned i = 0; i < count; ++i) xor_block(rows[i], text[i], size[i]);
-      for (unsigned i = 0; i < kWords; ++i) rows[i] = _mm512_setzero_si512();
-      asm volatile("" : : "r"(rows) : "memory");
+      erase(rows);
     }
   }
 

@@ -24,17 +24,18 @@ class Poly1305 {
     Group groups[2];
     for (size_t done = 0; done < burst.count;) {
       done += groups[0].begin(burst, done);
-      if (done == burst.count) {
-        groups[0].advance_to(0);
-        groups[0].end();
-        break;
+      const bool alone = done == burst.count;
+      if (!alone) {
+        done += groups[1].begin(burst, done);
+        advance_together(groups[0], groups[1]);
       }
-      done += groups[1].begin(burst, done);
-      advance_both_to_end(groups);
+      groups[0].advance_to_end();
       groups[0].end();
+      if (alone) break;
+      groups[1].advance_to_end();
       groups[1].end();
     }
-    erase(groups, sizeof groups);
+    for (Group& group : groups) group.erase_secrets();
   }
 
  private:
@@ -54,50 +55,62 @@ class Poly1305 {
     size_t begin(Burst& burst, size_t first) noexcept {
       burst_ = &burst;
       first_ = first;
-      parts_ = choose_parts(burst, first);
-      packets_ = min(kLanes / parts_, burst.count - first);
-      size_t longest = 0, shortest = SIZE_MAX, last_regular = 0;
+      parts_log2_ = choose_parts_log2(burst, first);
+      packets_ = min(kLanes >> parts_log2_, burst.count - first);
+      size_t longest = 0, shortest = SIZE_MAX;
+      bool ends_odd = false;
       for (unsigned lane = 0; lane < kLanes; ++lane) {
         const unsigned p = packet_of(lane);
         const Packet& packet = burst.packets[first + p];
         packet_[lane] = &packet;
+        size_[lane] = packet.size;
         blocks_[lane] = blocks_of(packet);
         key_[lane] = burst.first_blocks[first + p].bytes;
         longest = max(longest, blocks_[lane]);
         shortest = min(shortest, blocks_[lane]);
-        prepare_trailer(trailers_[lane], packet);
-        if (parts_ == 1 && packet.size % kBlock != 0) last_regular = 1;
+        if (packet.size % kBlock != 0) {
+          copy_last_block(last_block_[lane], packet);
+          ends_odd = true;
+        }
       }
-      left_ = (longest + parts_ - 1) / parts_;
-      regular_from_ = shortest / parts_;
-      regular_to_ = 1 + last_regular;
+      left_ = (longest + parts() - 1) >> parts_log2_;
+      regular_from_ = shortest >> parts_log2_;
+      regular_to_ = parts() == 1 && ends_odd ? 2 : 1;
       set_factors();
-      h_ = load_irregular();
+      h_ = load_next();
       --left_;
       return packets_;
     }
 
+    // Whether it is quicker on its own, many blocks at a time, than together with another group.
+    bool is_long() const noexcept { return Field::kWide > 1 && left_ >= kLong; }
+
     void advance_to(size_t left) noexcept {
-      while (left_ > left && left_ > regular_from_) step_irregular();
+      while (left_ > left && left_ > regular_from_) step();
+      if (is_long() && left_ <= regular_from_) advance_wide((left_ - max(left, regular_to_)) / Field::kWide);
       const size_t to = max(left, regular_to_);
       if (left_ > to) {
         Group* const self[1] = {this};
         advance_regular(self, left_ - to);
       }
-      while (left_ > left) step_irregular();
+      while (left_ > left) step();
     }
+
+    void advance_to_end() noexcept { advance_to(0); }
 
     // Writes the tags.
     void end() noexcept {
-      h_ = Field::multiply(h_, last_factor_);
-      if (parts_ > 1) add_parts();
+      if (parts() == 1)
+        h_ = Field::multiply(h_, factor_);
+      else
+        add_parts();
       Longs low, high;
       Field::reduce(h_, low, high);
       alignas(64) uint64_t lows[kLanes], highs[kLanes];
       Isa::store(lows, low);
       Isa::store(highs, high);
       for (unsigned p = 0; p < packets_; ++p) {
-        const unsigned lane = p * parts_;
+        const unsigned lane = p << parts_log2_;
         uint64_t tag[2], s[2];
         __builtin_memcpy(s, key_[lane] + kBlock, sizeof s);
         tag[0] = lows[lane] + s[0];
@@ -118,7 +131,7 @@ class Poly1305 {
       for (unsigned g = 0; g < kGroups; ++g) {
         groups[g]->point_at_texts();
         h[g] = groups[g]->h_;
-        stride[g] = static_cast<ptrdiff_t>(groups[g]->parts_ * kBlock);
+        stride[g] = static_cast<ptrdiff_t>(groups[g]->parts() * kBlock);
         offset[g] = 0;
       }
       for (size_t i = 0; i < steps; ++i)
@@ -134,27 +147,30 @@ class Poly1305 {
       }
     }
 
+    void erase_secrets() noexcept {
+      erase(h_);
+      erase(factor_);
+      erase(last_factor_);
+    }
+
    private:
-    struct Trailer {
-      std::byte last_block[kBlock];  // of a text that is no multiple of 16
-      uint64_t additional_size, text_size;
-    };
+    static constexpr size_t kLong = 24;  // steps; fewer do not earn what the preparation of advance_wide() costs
     static constexpr std::byte kNothing[kBlock] = {};
 
-    // As many lanes per packet as keep most lanes busy for most of the steps.
-    static unsigned choose_parts(const Burst& burst, size_t first) noexcept {
+    // As many lanes per packet (a power of two) as keep most lanes busy for most of the steps.
+    static unsigned choose_parts_log2(const Burst& burst, size_t first) noexcept {
       constexpr size_t kCost = 6;  // of one more doubling, in steps
       const size_t longest = blocks_of(burst.packets[first]);
       const size_t rest = burst.count - first;
-      if (rest >= kLanes && 4 * blocks_of(burst.packets[first + kLanes - 1]) >= 3 * longest) return 1;
-      unsigned best = 1;
+      if (rest >= kLanes && 4 * blocks_of(burst.packets[first + kLanes - 1]) >= 3 * longest) return 0;
+      unsigned best = 0;
       size_t best_work = 0, best_steps = 1, overhead = 2;
-      for (unsigned parts = 1; parts <= kLanes; parts *= 2, overhead += kCost) {
+      for (unsigned log2 = 0; kLanes >> log2 > 0; ++log2, overhead += kCost) {
         size_t work = 0;
-        for (size_t p = 0; p < min(kLanes / parts, rest); ++p) work += blocks_of(burst.packets[first + p]);
-        const size_t steps = (longest + parts - 1) / parts + overhead;
+        for (size_t p = 0; p < min(kLanes >> log2, rest); ++p) work += blocks_of(burst.packets[first + p]);
+        const size_t steps = (longest >> log2) + 1 + overhead;
         if (work * best_steps > best_work * steps) {
-          best = parts;
+          best = log2;
           best_work = work;
           best_steps = steps;
         }
@@ -162,18 +178,17 @@ class Poly1305 {
       return best;
     }
 
+    unsigned parts() const noexcept { return 1u << parts_log2_; }
     // Lanes without a packet repeat the last one.
-    unsigned packet_of(unsigned lane) const noexcept { return static_cast<unsigned>(min(lane / parts_, packets_ - 1)); }
-    unsigned part_of(unsigned lane) const noexcept { return lane % parts_; }
+    unsigned packet_of(unsigned lane) const noexcept {
+      return static_cast<unsigned>(min(lane >> parts_log2_, packets_ - 1));
+    }
+    unsigned part_of(unsigned lane) const noexcept { return lane & (parts() - 1); }
 
-    static void prepare_trailer(Trailer& trailer, const Packet& packet) noexcept {
+    static void copy_last_block(std::byte (&last)[kBlock], const Packet& packet) noexcept {
       const size_t rest = packet.size % kBlock;
-      if (rest > 0) {
-        __builtin_memset(trailer.last_block, 0, kBlock);
-        __builtin_memcpy(trailer.last_block, packet.text + (packet.size - rest), rest);
-      }
-      trailer.additional_size = 0;
-      trailer.text_size = packet.size;
+      __builtin_memset(last, 0, kBlock);
+      __builtin_memcpy(last, packet.text + (packet.size - rest), rest);
     }
 
     void set_factors() noexcept {
@@ -181,51 +196,83 @@ class Poly1305 {
       Isa::load_blocks(key_, 0, low, high);
       const Number r = Field::number(Isa::bit_and(low, Isa::broadcast64(0x0ffffffc0fffffff)),
                                      Isa::bit_and(high, Isa::broadcast64(0x0ffffffc0ffffffc)), Isa::broadcast64(0));
-      factor_ = last_factor_ = Field::factor(r);
-      // A part that is d parts before the packet's last one ends with r^(d + 1), all others multiply by r^parts.
-      Number last = r;
-      for (unsigned power = 1; power < parts_; power *= 2) {
+      factor_ = Field::factor(r);
+      if (parts() > 1) set_factors_of_parts(r);
+    }
+
+    // All multiply by r^parts, until the end: then a part that is d parts before the packet's last one multiplies by
+    // r^(d + 1).
+    void set_factors_of_parts(Number last) noexcept {
+      for (unsigned power = 1; power < parts(); power *= 2) {
         alignas(64) uint64_t distance_has_bit[kLanes];
         for (unsigned lane = 0; lane < kLanes; ++lane)
-          distance_has_bit[lane] = ((parts_ - 1 - part_of(lane)) & power) != 0 ? ~uint64_t{0} : 0;
+          distance_has_bit[lane] = (~part_of(lane) & power) != 0 ? ~uint64_t{0} : 0;
         const Longs mask = Isa::load(distance_has_bit);
         const Number more = Field::multiply(last, factor_);
         for (unsigned i = 0; i < Field::kLimbs; ++i) last.limb[i] = Isa::select(mask, more.limb[i], last.limb[i]);
-        last_factor_ = Field::factor(last);
         Number square;
         for (unsigned i = 0; i < Field::kLimbs; ++i) square.limb[i] = factor_.limb[i];
         factor_ = Field::factor(Field::multiply(square, factor_));
       }
+      last_factor_ = last;
     }
 
     // The block that a lane adds when so many steps are left; negative: the lane has not begun.
     ptrdiff_t block_number(unsigned lane, size_t left) const noexcept {
-      return static_cast<ptrdiff_t>(blocks_[lane] + part_of(lane)) - static_cast<ptrdiff_t>(parts_ * left);
+      return static_cast<ptrdiff_t>(blocks_[lane] + part_of(lane)) - static_cast<ptrdiff_t>(left << parts_log2_);
     }
 
-    Number load_irregular() noexcept {
-      alignas(64) uint64_t top[kLanes];
+    // The lanes' next blocks.
+    Number load_next() noexcept {
+      Longs low, high;
+      if (left_ <= regular_from_ && left_ > regular_to_) {
+        point_at_texts();
+        Isa::load_blocks(at_, 0, low, high);
+        return Field::number(low, high, Isa::broadcast64(1));
+      }
+      if (left_ == 1 && parts() == 1) return Field::number(Isa::broadcast64(0), Isa::load(size_), Isa::broadcast64(1));
+      alignas(64) uint64_t begun[kLanes];
       for (unsigned lane = 0; lane < kLanes; ++lane) {
         const ptrdiff_t number = block_number(lane, left_);
-        const size_t start = static_cast<size_t>(number) * kBlock;
-        const Packet& packet = *packet_[lane];
-        top[lane] = number >= 0;
-        if (number < 0)
-          at_[lane] = kNothing;
-        else if (start + kBlock <= packet.size)
-          at_[lane] = packet.text + start;
-        else
-          at_[lane] = start < packet.size ? trailers_[lane].last_block
-                                          : reinterpret_cast<const std::byte*>(&trailers_[lane].additional_size);
+        begun[lane] = number >= 0;
+        at_[lane] = number >= 0 ? block(lane, static_cast<size_t>(number) * kBlock) : kNothing;
       }
-      Longs low, high;
       Isa::load_blocks(at_, 0, low, high);
-      return Field::number(low, high, Isa::load(top));
+      return Field::number(low, high, Isa::load(begun));
     }
 
-    void step_irregular() noexcept {
-      h_ = Field::add(Field::multiply(h_, factor_), load_irregular());
+    const std::byte* block(unsigned lane, size_t start) noexcept {
+      if (start + kBlock <= size_[lane]) return packet_[lane]->text + start;
+      if (start < size_[lane]) return last_block_[lane];
+      lengths_[lane][1] = size_[lane];
+      return reinterpret_cast<const std::byte*>(lengths_[lane]);
+    }
+
+    void step() noexcept {
+      h_ = Field::add(Field::multiply(h_, factor_), load_next());
       --left_;
+    }
+
+    // As advance_regular(), for one group and so many times Field::kWide steps.
+    void advance_wide([[maybe_unused]] size_t times) noexcept {
+      if constexpr (Field::kWide > 1) {
+        typename Field::WideFactor wide;
+        Field::set_wide_factor(wide, factor_);
+        point_at_texts();
+        Number h = h_;
+        const ptrdiff_t stride = static_cast<ptrdiff_t>(parts() * kBlock);
+        ptrdiff_t offset = 0;
+        for (size_t i = 0; i < times; ++i) {
+          asm volatile("" : : "r"(&wide) : "memory");  // no copies of the factors: they are operands in memory
+          h = Field::wide_step(h, wide, [&](unsigned block, Longs& low, Longs& high) {
+            Isa::load_blocks(at_, offset + block * stride, low, high);
+          });
+          offset += Field::kWide * stride;
+        }
+        h_ = h;
+        left_ -= times * Field::kWide;
+        erase(wide);
+      }
     }
 
     void point_at_texts() noexcept {
@@ -233,44 +280,47 @@ class Poly1305 {
         at_[lane] = packet_[lane]->text + block_number(lane, left_) * static_cast<ptrdiff_t>(kBlock);
     }
 
-    // Sums the parts of every packet in its first lane.
+    // Ends the parts and sums them in the packet's first lane.
     void add_parts() noexcept {
+      h_ = Field::multiply(h_, Field::factor(last_factor_));
       alignas(64) uint64_t limbs[kLanes];
       for (unsigned i = 0; i < Field::kLimbs; ++i) {
         Isa::store(limbs, h_.limb[i]);
-        for (unsigned lane = 0; lane < kLanes; lane += parts_)
-          for (unsigned part = 1; part < parts_; ++part) limbs[lane] += limbs[lane + part];
+        for (unsigned lane = 0; lane < kLanes; lane += parts())
+          for (unsigned part = 1; part < parts(); ++part) limbs[lane] += limbs[lane + part];
         h_.limb[i] = Isa::load(limbs);
       }
-      erase(limbs, sizeof limbs);
+      h_ = Field::carried(h_);
+      erase(limbs);
     }
 
     Number h_;
-    Factor factor_, last_factor_;
+    Factor factor_;
+    Number last_factor_;  // if there are parts
     Burst* burst_;
     size_t first_, packets_;
-    unsigned parts_;                    // lanes per packet
+    unsigned parts_log2_;               // of the lanes per packet
     size_t left_;                       // steps still to be made
     size_t regular_from_, regular_to_;  // between so many left, every lane has whole blocks of its text
     const Packet* packet_[kLanes];
+    alignas(64) uint64_t size_[kLanes];
     size_t blocks_[kLanes];
     const std::byte* key_[kLanes];  // r, then s
     const std::byte* at_[kLanes];
-    Trailer trailers_[kLanes];
+    std::byte last_block_[kLanes][kBlock];  // of texts that are no multiple of 16
+    uint64_t lengths_[kLanes][2] = {};      // of additional data: 0; of the text
   };
 
-  static void advance_both_to_end(Group (&groups)[2]) noexcept {
-    Group &a = groups[0], &b = groups[1];
+  // As far as both are regular.
+  static void advance_together(Group& a, Group& b) noexcept {
+    if (Isa::kGroupsInFlight < 2 || a.is_long() || b.is_long()) return;
     const size_t from = min(min(a.left(), b.left()), min(a.regular_from(), b.regular_from()));
     const size_t to = max(a.regular_to(), b.regular_to());
-    if (from > to) {
-      a.advance_to(from);
-      b.advance_to(from);
-      Group* const both[2] = {&a, &b};
-      Group::advance_regular(both, from - to);
-    }
-    a.advance_to(0);
-    b.advance_to(0);
+    if (from <= to) return;
+    a.advance_to(from);
+    b.advance_to(from);
+    Group* const both[2] = {&a, &b};
+    Group::advance_regular(both, from - to);
   }
 };
 

@@ -2,7 +2,7 @@
 // that of two 32-bit numbers.
 //
 // Bounds: the limbs of a product are below 2^26 + 2^13. A number that is to be multiplied may have limbs below 2^28, a
-// factor's are below 2^27; then each sum of five products, one or more of them times 5, is below 2^61.
+// factor's are below 2^27, so that every sum of products is below 2^62, which is as much as carrying can take.
 #pragma once
 
 #include <cstdint>
@@ -48,24 +48,67 @@ struct Radix26 {
   }
 
   [[gnu::always_inline]] static inline Number multiply(const Number& n, const Factor& f) noexcept {
-    Number sums;
-    for (unsigned i = 0; i < kLimbs; ++i) sums.limb[i] = Isa::multiply32(n.limb[0], f.limb[i]);
-    for (unsigned j = 1; j < kLimbs; ++j)
-      for (unsigned i = 0; i < kLimbs; ++i)
-        sums.limb[i] =
-            Isa::add64(sums.limb[i], Isa::multiply32(n.limb[j], i >= j ? f.limb[i - j] : f.times5[kLimbs + i - j]));
+    Number sums = {};
+    multiply_add(sums, n, f);
     return carried(sums);
   }
 
-  // The 128 low bits of the number's smallest representative. Its limbs are those of a product.
-  [[gnu::always_inline]] static inline void reduce(const Number& n, Longs& low, Longs& high) noexcept {
+  // What takes kWide blocks at once: the number is multiplied by r^4, the first three blocks by r^3, r^2 and r, and all
+  // is carried once. Blocks need not be split into limbs for that: they are four words of 32 bits, each with a factor
+  // of its own. Pays for long texts.
+  static constexpr unsigned kWide = 4;
+  struct WideFactor {
+    Longs word[kWide - 1][4][kLimbs];  // r^3, r^2, r; each times 2^0, 2^32, 2^64, 2^96
+    Longs tops[kLimbs];                // (r^3 + r^2 + r) 2^128
+    Factor number;                     // r^4
+  };
+
+  static void set_wide_factor(WideFactor& wide, const Factor& r) noexcept {
+    Number power;
+    for (unsigned i = 0; i < kLimbs; ++i) power.limb[i] = r.limb[i];
+    Number tops = {};
+    for (unsigned block = kWide - 1; block-- > 0; power = multiply(power, r)) {
+      Number shifted = power;
+      for (unsigned word = 0; word < 4; ++word, shifted = times_2_32(shifted))
+        for (unsigned i = 0; i < kLimbs; ++i) wide.word[block][word][i] = shifted.limb[i];
+      tops = add(tops, shifted);
+    }
+    for (unsigned i = 0; i < kLimbs; ++i) wide.tops[i] = tops.limb[i];
+    wide.number = factor(power);
+  }
+
+  // n r^4 + block r^3 + block r^2 + block r + block; load(i, low, high) gets block i.
+  template <class Load>
+  [[gnu::always_inline]] static inline Number wide_step(const Number& n, const WideFactor& wide, Load load) noexcept {
+    Number sums;
+    for (unsigned i = 0; i < kLimbs; ++i) sums.limb[i] = wide.tops[i];
+    Longs low, high;
+    for (unsigned block = 0; block < kWide - 1; ++block) {
+      load(block, low, high);
+      add_products(sums, low, wide.word[block][0]);
+      add_products(sums, Isa::template shift_right<32>(low), wide.word[block][1]);
+      add_products(sums, high, wide.word[block][2]);
+      add_products(sums, Isa::template shift_right<32>(high), wide.word[block][3]);
+    }
+    multiply_add(sums, n, wide.number);
+    load(kWide - 1, low, high);
+    return add(carried(sums), number(low, high, Isa::broadcast64(1)));
+  }
+
+  // A sum of up to eight products as if it were a product.
+  [[gnu::always_inline]] static inline Number carried(Number n) noexcept {
+    Longs* const h = n.limb;
+    for (unsigned i = 0; i < kLimbs - 1; ++i) carry(h[i], h[i + 1]);
+    carry_around(h[kLimbs - 1], h[0]);
+    carry(h[0], h[1]);
+    return n;
+  }
+
+  // The 128 low bits of a product's smallest representative.
+  [[gnu::always_inline]] static inline void reduce(const Number& product, Longs& low, Longs& high) noexcept {
+    const Number n = carried(product);  // if it carries out of the last limb, then all but the first two are zero
     Longs h[kLimbs];
     for (unsigned i = 0; i < kLimbs; ++i) h[i] = n.limb[i];
-    for (unsigned pass = 0; pass < 2; ++pass) {
-      for (unsigned i = 0; i < kLimbs - 1; ++i) carry(h[i], h[i + 1]);
-      carry_around(h[kLimbs - 1], h[0]);
-    }
-    for (unsigned i = 0; i < kLimbs - 1; ++i) carry(h[i], h[i + 1]);
     // h < 2^130. h + 5 reaches 2^130 if h is at least the modulus.
     Longs g[kLimbs];
     for (unsigned i = 0; i < kLimbs; ++i) g[i] = h[i];
@@ -79,6 +122,25 @@ struct Radix26 {
   }
 
  private:
+  [[gnu::always_inline]] static inline void add_products(Number& sums, Longs word,
+                                                         const Longs (&factor)[kLimbs]) noexcept {
+    for (unsigned i = 0; i < kLimbs; ++i) sums.limb[i] = Isa::add64(sums.limb[i], Isa::multiply32(word, factor[i]));
+  }
+
+  [[gnu::always_inline]] static inline void multiply_add(Number& sums, const Number& n, const Factor& f) noexcept {
+    for (unsigned j = 0; j < kLimbs; ++j)
+      for (unsigned i = 0; i < kLimbs; ++i)
+        sums.limb[i] =
+            Isa::add64(sums.limb[i], Isa::multiply32(n.limb[j], i >= j ? f.limb[i - j] : f.times5[kLimbs + i - j]));
+  }
+
+  [[gnu::always_inline]] static inline Number times_2_32(const Number& n) noexcept {  // 2^26 moves limbs, 2^6 is left
+    Number product;
+    for (unsigned i = 0; i < kLimbs; ++i)
+      product.limb[i] = Isa::template shift_left<6>(i > 0 ? n.limb[i - 1] : times5(n.limb[kLimbs - 1]));
+    return carried(product);
+  }
+
   static Longs limb_mask() noexcept { return Isa::broadcast64((uint64_t{1} << 26) - 1); }
   static Longs times5(Longs a) noexcept { return Isa::add64(a, Isa::template shift_left<2>(a)); }
 
@@ -89,15 +151,6 @@ struct Radix26 {
   static void carry_around(Longs& from, Longs& to) noexcept {  // 2^130 is 5
     to = Isa::add64(to, times5(Isa::template shift_right<26>(from)));
     from = Isa::bit_and(from, limb_mask());
-  }
-
-  // Sums below 2^62 to limbs below 2^26, but for the second: below 2^26 + 2^13.
-  [[gnu::always_inline]] static inline Number carried(Number n) noexcept {
-    Longs* const h = n.limb;
-    for (unsigned i = 0; i < kLimbs - 1; ++i) carry(h[i], h[i + 1]);
-    carry_around(h[kLimbs - 1], h[0]);
-    carry(h[0], h[1]);
-    return n;
   }
 };
 

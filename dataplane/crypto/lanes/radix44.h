@@ -16,6 +16,8 @@ struct Radix44 {
   using Isa = IsaType;
   using Longs = typename Isa::Longs;
   static constexpr unsigned kLimbs = 3;
+  static constexpr unsigned kWide = 1;
+  struct WideFactor {};
 
   struct Number {
     Longs limb[kLimbs];
@@ -70,15 +72,21 @@ struct Radix44 {
     return {{low[0], low[1], low[2]}};
   }
 
-  // The 128 low bits of the number's smallest representative. Its limbs are those of a product.
-  [[gnu::always_inline]] static inline void reduce(const Number& n, Longs& low, Longs& high) noexcept {
-    Longs h[kLimbs] = {n.limb[0], n.limb[1], n.limb[2]};
-    for (unsigned pass = 0; pass < 2; ++pass) {
-      carry_up(h);
-      h[0] = Isa::add64(h[0], times5(Isa::template shift_right<42>(h[2])));
-      h[2] = Isa::bit_and(h[2], mask42());
-    }
+  // A sum of up to eight products as if it were a product.
+  [[gnu::always_inline]] static inline Number carried(Number n) noexcept {
+    Longs* const h = n.limb;
     carry_up(h);
+    h[0] = Isa::add64(h[0], times5(Isa::template shift_right<42>(h[2])));
+    h[2] = Isa::bit_and(h[2], mask42());
+    h[1] = Isa::add64(h[1], Isa::template shift_right<44>(h[0]));
+    h[0] = Isa::bit_and(h[0], mask44());
+    return n;
+  }
+
+  // The 128 low bits of a product's smallest representative.
+  [[gnu::always_inline]] static inline void reduce(const Number& product, Longs& low, Longs& high) noexcept {
+    const Number n = carried(product);  // if it carries out of the last limb, then that is zero
+    Longs h[kLimbs] = {n.limb[0], n.limb[1], n.limb[2]};
     // h < 2^130. h + 5 reaches 2^130 if h is at least the modulus.
     Longs g[kLimbs] = {Isa::add64(h[0], Isa::broadcast64(5)), h[1], h[2]};
     carry_up(g);
