@@ -114,12 +114,14 @@ class LanesEngine final : public AeadEngine {
 };
 
 std::unique_ptr<AeadEngine> make(std::string_view name, const Kernel* kernel) {
-  if (kernel == nullptr) return nullptr;
-  return std::make_unique<LanesEngine>(name, *kernel);
+  return kernel == nullptr ? nullptr : make_lanes_engine(name, *kernel);
 }
 
 }  // namespace
 
+std::unique_ptr<AeadEngine> make_lanes_engine(std::string_view name, const Kernel& kernel) {
+  return std::make_unique<LanesEngine>(name, kernel);
+}
 std::unique_ptr<AeadEngine> make_lanes_engine() {
   for (const auto kernel : {lanes::kernel_avx512ifma, lanes::kernel_avx512, lanes::kernel_avx2})
     if (auto engine = make(kLanesEngine, kernel())) return engine;

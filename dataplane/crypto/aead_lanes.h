@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "dataplane/crypto/aead.h"
+#include "dataplane/crypto/lanes/kernel.h"
 
 namespace sluice {
 
@@ -17,5 +18,8 @@ std::unique_ptr<AeadEngine> make_lanes_engine();
 std::unique_ptr<AeadEngine> make_lanes_engine_avx2();
 std::unique_ptr<AeadEngine> make_lanes_engine_avx512();
 std::unique_ptr<AeadEngine> make_lanes_engine_avx512ifma();
+
+// With one kernel, which outlives it. `name` is a literal.
+std::unique_ptr<AeadEngine> make_lanes_engine(std::string_view name, const lanes::Kernel& kernel);
 
 }  // namespace sluice

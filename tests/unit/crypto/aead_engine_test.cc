@@ -10,6 +10,7 @@
 #include <typeinfo>
 #include <vector>
 
+#include "dataplane/crypto/aead_lanes.h"
 #include "dataplane/crypto/primitives.h"
 #include "dataplane/crypto/select.h"
 #include "dataplane/crypto/self_test.h"
@@ -17,6 +18,7 @@
 #include "tests/support/hex.h"
 #include "tests/support/seeded_rng.h"
 #include "tests/support/vectors.h"
+#include "tests/unit/crypto/portable_lanes.h"
 
 namespace sluice {
 namespace {
@@ -28,9 +30,20 @@ using Buffer = std::vector<std::byte>;
 
 constexpr size_t kLongest = 2100;
 
+// All that run here, and the text of "lanes" with either arithmetic (portable_lanes.h).
+constexpr std::string_view kPortable26 = "lanes-portable26", kPortable44 = "lanes-portable44";
+
 std::vector<std::string> engine_names() {
-  const auto names = available_engines();
-  return {names.begin(), names.end()};
+  const auto available = available_engines();
+  std::vector<std::string> names(available.begin(), available.end());
+  for (std::string_view name : {kPortable26, kPortable44}) names.emplace_back(name);
+  return names;
+}
+
+std::unique_ptr<AeadEngine> make_any_engine(std::string_view name) {
+  if (name == kPortable26) return make_lanes_engine(kPortable26, test::kPortableRadix26);
+  if (name == kPortable44) return make_lanes_engine(kPortable44, test::kPortableRadix44);
+  return make_engine(name);
 }
 
 Secret<32> random_key(Rng& rng) {
@@ -122,7 +135,7 @@ class Engine : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     ASSERT_TRUE(crypto_init());
-    engine_ = make_engine(GetParam());
+    engine_ = make_any_engine(GetParam());
     ASSERT_TRUE(engine_);
   }
   std::unique_ptr<AeadEngine> engine_;
@@ -149,9 +162,35 @@ TEST(Select, AllOfThemHereAndTheReferenceLast) {
   EXPECT_EQ(has_form("lanes-avx512"), __builtin_cpu_supports("avx512bw") != 0);
   EXPECT_EQ(has_form("lanes-avx512ifma"), __builtin_cpu_supports("avx512ifma") != 0);
   EXPECT_EQ(has_form("lanes"), forms.size() > 1);
-  EXPECT_TRUE(make_engine());
   EXPECT_EQ(make_engine("no-such-engine"), nullptr);
   EXPECT_EQ(make_engine("ipsec"), nullptr);
+}
+
+TEST(Select, FastestUnlessOneBeforeItIsAlmostAsFast) {
+  const auto fastest = [](std::vector<double> nanoseconds) {
+    constexpr std::string_view kNames[] = {"a", "b", "c"};
+    std::vector<EngineSpeed> speeds;
+    for (size_t i = 0; i < nanoseconds.size(); ++i) speeds.push_back({kNames[i], nanoseconds[i]});
+    return fastest_engine(speeds);
+  };
+  EXPECT_EQ(fastest({100}), "a");
+  EXPECT_EQ(fastest({100, 90}), "b");
+  EXPECT_EQ(fastest({100, 96}), "a");
+  EXPECT_EQ(fastest({96, 100}), "a");
+  EXPECT_EQ(fastest({300, 100, 97}), "b");
+  EXPECT_EQ(fastest({300, 100, 90}), "c");
+}
+
+TEST(Select, MakesTheFastestOfAllMeasured) {
+  const auto& speeds = engine_speeds();
+  const auto names = available_engines();
+  EXPECT_TRUE(std::ranges::equal(speeds, names, {}, &EngineSpeed::name));
+  for (const EngineSpeed& speed : speeds) {
+    EXPECT_GT(speed.nanoseconds, 1) << speed.name;
+    EXPECT_LT(speed.nanoseconds, 1e6) << speed.name;
+  }
+  EXPECT_EQ(make_engine()->name(), fastest_engine(speeds));
+  EXPECT_EQ(&engine_speeds(), &speeds);
 }
 
 // Does what another engine does, but for one bit.
@@ -189,6 +228,8 @@ TEST(SelfTest, FindsBrokenEngines) {
   }
   EXPECT_TRUE(self_test(*make_engine("sodium")));
 }
+
+TEST_P(Engine, PassesTheSelfTest) { EXPECT_TRUE(self_test(*engine_)); }
 
 TEST_P(Engine, ForcedIsTheActiveOne) {
   EXPECT_EQ(engine_->name(), GetParam());
@@ -519,7 +560,7 @@ TEST_P(Engine, InstancesAreIndependent) {  // one per worker, at the same time
   for (auto& set : packets)
     for (size_t i = 0; i < 64; ++i) set.emplace_back(rng_, rng_.below(1500), i % 16);
   const auto work = [&](size_t worker) {
-    const auto engine = make_engine(GetParam());
+    const auto engine = make_any_engine(GetParam());
     for (int round = 0; round < 50; ++round) {
       std::vector<SealJob> seal;
       for (Packet& p : packets[worker]) seal.push_back(p.seal_job());
