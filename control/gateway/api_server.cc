@@ -1,8 +1,8 @@
 #include "control/gateway/api_server.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "control/api/protocol.h"
 
@@ -12,13 +12,6 @@ namespace {
 using nlohmann::json;
 
 json failure(const std::string& text) { return {{"ok", false}, {"error", text}}; }
-
-// A typing error in an argument's name is said, not ignored.
-std::optional<std::string> unknown_argument(const json& request, const std::set<std::string>& known) {
-  for (const auto& [key, value] : request.items())
-    if (key != "op" && !known.contains(key)) return key;
-  return std::nullopt;
-}
 
 json describe_port(const config::Port& configured, Port& port) {
   const PortCounters c = port.counters();
@@ -71,11 +64,16 @@ class ApiConversation final : public Conversation {
 
   bool feed(std::string_view bytes, std::string& output) override {
     pending_ += bytes;
-    for (size_t end; (end = pending_.find('\n')) != std::string::npos; pending_.erase(0, end + 1))
-      output += server_.answer(std::string_view(pending_).substr(0, end)) + "\n";
-    if (pending_.size() <= api::kMaxRequest) return true;
-    output += failure("request longer than " + std::to_string(api::kMaxRequest) + " bytes").dump() + "\n";
-    return false;
+    if (pending_.size() > api::kMaxRequest) {
+      output += failure("request longer than " + std::to_string(api::kMaxRequest) + " bytes").dump() + "\n";
+      return false;
+    }
+    if (pending_.back() != '\n') return true;
+    pending_.pop_back();
+    const auto request = api::parse_request(pending_);
+    pending_.clear();
+    output += (request ? server_.answer(*request) : failure(request.error().what).dump()) + "\n";
+    return request || request.error().code != EPROTO;
   }
 
  private:
@@ -87,7 +85,7 @@ class ApiConversation final : public Conversation {
 
 std::unique_ptr<Conversation> ApiServer::converse() { return std::make_unique<ApiConversation>(*this); }
 
-// The four operations; each is given a request whose arguments are known names.
+// The four operations.
 struct ApiOperations {
   const MonoTime started;
   const Clock& clock;
@@ -96,8 +94,7 @@ struct ApiOperations {
   Configurator& configurator;
   const DropCounters& control_drops;
 
-  json show(const json& request) const {
-    const std::string tunnel_name = request.value("tunnel", ""), wanted = request.value("peer", "");
+  json show(const std::string& tunnel_name, const std::string& wanted) const {
     const MonoTime now = clock.now();
     const config::Model& model = configurator.model();
     json reply = {{"ok", true},
@@ -151,8 +148,7 @@ struct ApiOperations {
     return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"workers", std::move(workers)}};
   }
 
-  json drops(const json& request) const {
-    const bool all = request.value("all", false);
+  json drops(bool all) const {
     json list = json::array();
     for (size_t i = 0; i < kDropReasons; ++i) {
       const auto reason = static_cast<Drop>(i);
@@ -174,28 +170,20 @@ struct ApiOperations {
   }
 };
 
-std::string ApiServer::answer(std::string_view text) {
-  const json request = json::parse(text, nullptr, false);
-  if (!request.is_object() || !request.contains("op") || !request["op"].is_string())
-    return failure("not a request: a JSON object with \"op\" on one line is expected").dump();
-  const std::string op = request["op"];
-  const std::set<std::string> arguments = op == api::kOpShow    ? std::set<std::string>{"tunnel", "peer"}
-                                          : op == api::kOpDrops ? std::set<std::string>{"all"}
-                                                                : std::set<std::string>{};
-  if (const auto unknown = unknown_argument(request, arguments))
-    return failure(op + ": unknown argument " + *unknown).dump();
-
+std::string ApiServer::answer(const api::Request& request) {
   const ApiOperations run{started_,         parts_.clock,        parts_.dataplane,
                           parts_.wireguard, parts_.configurator, parts_.control_drops};
-  try {
-    if (op == api::kOpShow) return run.show(request).dump();
-    if (op == api::kOpStats) return run.stats().dump();
-    if (op == api::kOpDrops) return run.drops(request).dump();
-    if (op == api::kOpReload) return run.reload().dump();
-  } catch (const json::type_error& e) {
-    return failure(op + ": argument of the wrong type").dump();
+  switch (request.op) {
+    case api::Op::kShow:
+      return run.show(request.tunnel, request.peer).dump();
+    case api::Op::kStats:
+      return run.stats().dump();
+    case api::Op::kDrops:
+      return run.drops(request.all).dump();
+    case api::Op::kReload:
+      return run.reload().dump();
   }
-  return failure("unknown operation " + op).dump();
+  return {};
 }
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "control/api/request.h"
 #include "control/gateway/configurator.h"
 #include "control/loop/unix_server.h"
 #include "control/wg/wireguard.h"
@@ -21,8 +22,8 @@ class ApiServer {
   };
   explicit ApiServer(Parts parts) : parts_(parts), started_(parts.clock.now()) {}
 
-  std::unique_ptr<Conversation> converse();      // one per client
-  std::string answer(std::string_view request);  // one line of JSON each way, without the newline
+  std::unique_ptr<Conversation> converse();         // one per client
+  std::string answer(const api::Request& request);  // one line of JSON, without the newline
 
  private:
   Parts parts_;
