@@ -52,7 +52,7 @@ class Poly1305 {
 
   struct Group {
     // Takes packets of the burst from number `first` on; returns how many.
-    size_t begin(Burst& burst, size_t first) noexcept {
+    [[gnu::noinline]] size_t begin(Burst& burst, size_t first) noexcept {
       burst_ = &burst;
       first_ = first;
       parts_log2_ = choose_parts_log2(burst, first);
@@ -85,7 +85,7 @@ class Poly1305 {
     // Whether it is quicker on its own, many blocks at a time, than together with another group.
     bool is_long() const noexcept { return Field::kWide > 1 && left_ >= kLong; }
 
-    void advance_to(size_t left) noexcept {
+    [[gnu::noinline]] void advance_to(size_t left) noexcept {
       while (left_ > left && left_ > regular_from_) step();
       if (is_long() && left_ <= regular_from_) advance_wide((left_ - max(left, regular_to_)) / Field::kWide);
       const size_t to = max(left, regular_to_);
@@ -99,7 +99,7 @@ class Poly1305 {
     void advance_to_end() noexcept { advance_to(0); }
 
     // Writes the tags.
-    void end() noexcept {
+    [[gnu::noinline]] void end() noexcept {
       if (parts() == 1)
         h_ = Field::multiply(h_, factor_);
       else
@@ -154,7 +154,7 @@ class Poly1305 {
     }
 
    private:
-    static constexpr size_t kLong = 24;  // steps; fewer do not earn what the preparation of advance_wide() costs
+    static constexpr size_t kLong = 40;  // steps; fewer do not earn what the preparation of advance_wide() costs
     static constexpr std::byte kNothing[kBlock] = {};
 
     // As many lanes per packet (a power of two) as keep most lanes busy for most of the steps.
@@ -248,7 +248,7 @@ class Poly1305 {
       return reinterpret_cast<const std::byte*>(lengths_[lane]);
     }
 
-    void step() noexcept {
+    [[gnu::noinline]] void step() noexcept {
       h_ = Field::add(Field::multiply(h_, factor_), load_next());
       --left_;
     }
