@@ -47,10 +47,13 @@ def throughput(sites):
             rate = tcp["sum_received"]["bits_per_second"] / 1e9
             print("%s  TCP %6.3f Gbit/s  %d retransmitted" % (where, rate, tcp["sum_sent"].get("retransmits", 0)),
                   flush=True)
+            before = far.host.full_udp_sockets()
             udp = near.host.iperf(address, "-u", "-b", "100M", "-l", 1200, seconds=SECONDS_OF_IPERF)["end"]["sum"]
-            print("%s  UDP %6.3f Gbit/s  %d of %d packets lost" % (
-                where, udp["bits_per_second"] / 1e9 * (1 - udp["lost_percent"] / 100), udp["lost_packets"],
-                udp["packets"]), flush=True)
+            # What arrived while iperf3 waited for the processor and its socket was full is no loss on the way.
+            unread = far.host.full_udp_sockets() - before
+            print("%s  UDP %6.3f Gbit/s  %d of %d packets lost, %d too many for iperf3" % (
+                where, udp["bits_per_second"] / 1e9 * (1 - udp["lost_percent"] / 100),
+                max(udp["lost_packets"] - unread, 0), udp["packets"], unread), flush=True)
             best = max(best, rate)
     return best
 

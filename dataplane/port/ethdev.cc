@@ -73,13 +73,14 @@ struct Configured {
 class EthdevPort final : public Port {
  public:
   EthdevPort(PortId id, const EthdevOptions& options, OwnedEthdev ethdev, const Configured& configured,
-             std::vector<int> sockets, bool is_tap)
+             std::vector<int> sockets, SilencedInterface silenced, bool is_tap)
       : Port(id, options.name),
         ethdev_(std::move(ethdev)),
         dpdk_port_(ethdev_.id()),
         workers_(options.workers),
         configured_(configured),
         sockets_(std::move(sockets)),
+        silenced_(std::move(silenced)),
         is_tap_(is_tap),
         mtu_(options.mtu),
         device_(options.device),
@@ -137,9 +138,10 @@ class EthdevPort final : public Port {
   PortCounters counters() const noexcept override {
     rte_eth_stats s{};
     if (rte_eth_stats_get(dpdk_port_, &s) != 0) return {};
+    for (const int socket : sockets_) missed_ += take_missed_frames(socket);  // of which the driver knows nothing
     return {.rx_packets = s.ipackets,
             .rx_bytes = s.ibytes,
-            .rx_missed = s.imissed + s.rx_nombuf,
+            .rx_missed = s.imissed + s.rx_nombuf + missed_,
             .rx_errors = s.ierrors,
             .tx_packets = s.opackets,
             .tx_bytes = s.obytes,
@@ -158,6 +160,8 @@ class EthdevPort final : public Port {
   uint16_t workers_;
   Configured configured_;
   std::vector<int> sockets_;  // the driver's, one per receive queue, if it has any; not ours to close
+  SilencedInterface silenced_;
+  mutable uint64_t missed_ = 0;  // by those sockets so far: reading takes what the kernel has counted. Control thread
   bool is_tap_;
   uint16_t mtu_;
   std::string device_;
@@ -336,22 +340,40 @@ Result<uint16_t> create_ethdev(const Device& device, const EthdevOptions& option
                ENODEV};
 }
 
+// What Linux has of a port whose frames come from a kernel interface, before the driver opens its sockets.
+struct KernelSide {
+  unsigned interface_index = 0;  // 0: no such port
+  std::vector<int> sockets_before;
+  SilencedInterface silenced;
+};
+
+Result<KernelSide> prepare_kernel_side(const Device& device, uint16_t mtu) {
+  KernelSide side;
+  if (device.interface.empty()) return side;
+  const Result<unsigned> index = prepare_interface(device.interface, mtu);
+  if (!index) return index.error();
+  const bool linux_sees_frames = device.driver == "net_af_packet";
+  return KernelSide{.interface_index = *index,
+                    .sockets_before = frame_sockets(*index),
+                    .silenced = linux_sees_frames ? SilencedInterface(device.interface) : SilencedInterface()};
+}
+
 Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options, const Device& device,
-                                         OwnedEthdev ethdev, rte_mempool* pool, unsigned interface_index,
-                                         const std::vector<int>& sockets_before) {
+                                         OwnedEthdev ethdev, rte_mempool* pool, KernelSide linux_side) {
   Result<Configured> configured = bring_up(ethdev.id(), options, device, pool);
   if (!configured) return configured.error();
   const bool is_tap = device.driver == "net_tap" || device.driver == "net_tun";
   configured->interrupts = configured->interrupts && interrupts_work(ethdev.id(), is_tap);
 
   std::vector<int> sockets;
-  if (interface_index != 0) {
-    const std::vector<int> now = frame_sockets(interface_index);
-    std::set_difference(now.begin(), now.end(), sockets_before.begin(), sockets_before.end(),
+  if (linux_side.interface_index != 0) {
+    const std::vector<int> now = frame_sockets(linux_side.interface_index);
+    std::set_difference(now.begin(), now.end(), linux_side.sockets_before.begin(), linux_side.sockets_before.end(),
                         std::back_inserter(sockets));
     if (sockets.size() != configured->receive_queues) sockets.clear();  // not as we know the driver: do not guess
   }
-  return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(ethdev), *configured, std::move(sockets), is_tap));
+  return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(ethdev), *configured, std::move(sockets),
+                                              std::move(linux_side.silenced), is_tap));
 }
 
 }  // namespace
@@ -367,24 +389,17 @@ Result<DeviceNeeds> device_needs(const std::string& device, const std::string& d
 Result<std::unique_ptr<Port>> make_ethdev_port(PortId id, const EthdevOptions& options, rte_mempool* pool) {
   const Result<Device> device = parse_device(options.device);
   if (!device) return Error{"port " + options.name + ": " + device.error().what};
-  unsigned interface_index = 0;
-  std::vector<int> sockets_before;
-  if (!device->interface.empty()) {
-    const Result<unsigned> index = prepare_interface(device->interface, options.mtu);
-    if (!index) return Error{"port " + options.name + ": " + index.error().what, index.error().code};
-    interface_index = *index;
-    sockets_before = frame_sockets(interface_index);
-  }
+  Result<KernelSide> linux_side = prepare_kernel_side(*device, options.mtu);
+  if (!linux_side) return Error{"port " + options.name + ": " + linux_side.error().what, linux_side.error().code};
   if (Result<void> cleared = clear_stale_socket(options, device->listens_at); !cleared) return cleared.error();
   const Result<uint16_t> dpdk_port = create_ethdev(*device, options);
   if (!dpdk_port) return dpdk_port.error();
-  return start_port(id, options, *device, OwnedEthdev(*dpdk_port, !device->pci.empty()), pool, interface_index,
-                    sockets_before);
+  return start_port(id, options, *device, OwnedEthdev(*dpdk_port, !device->pci.empty()), pool, std::move(*linux_side));
 }
 
 Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& options, uint16_t dpdk_port,
                                                 rte_mempool* pool) {
-  return start_port(id, options, Device{}, OwnedEthdev(dpdk_port, false), pool, 0, {});
+  return start_port(id, options, Device{}, OwnedEthdev(dpdk_port, false), pool, {});
 }
 
 Result<PacketPool> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu) {

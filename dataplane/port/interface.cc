@@ -11,6 +11,8 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 namespace sluice {
 namespace {
@@ -51,6 +53,17 @@ bool receives_from(int fd, unsigned interface_index) {
   return bound.sll_ifindex == static_cast<int>(interface_index);
 }
 
+// Addresses other than link-local ones; /proc/net/if_inet6: address, index, prefix length, scope, flags, name.
+bool has_ipv6_addresses(const std::string& interface) {
+  std::ifstream addresses("/proc/net/if_inet6");
+  std::string address, index, length, scope, flags, name;
+  while (addresses >> address >> index >> length >> scope >> flags >> name) {
+    constexpr const char* kLinkLocal = "20";
+    if (name == interface && scope != kLinkLocal) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<unsigned> prepare_interface(const std::string& interface, uint16_t mtu) {
@@ -84,6 +97,21 @@ Result<unsigned> prepare_interface(const std::string& interface, uint16_t mtu) {
   return index;
 }
 
+SilencedInterface::SilencedInterface(const std::string& interface) {
+  set("/proc/sys/net/ipv4/conf/" + interface + "/rp_filter", "1");
+  if (!has_ipv6_addresses(interface)) set("/proc/sys/net/ipv6/conf/" + interface + "/disable_ipv6", "1");
+}
+
+SilencedInterface::~SilencedInterface() {
+  for (const auto& [path, value] : before_) std::ofstream(path) << value;
+}
+
+void SilencedInterface::set(const std::string& path, const std::string& value) {
+  std::string was;
+  if (!(std::ifstream(path) >> was) || was == value) return;
+  if (std::ofstream(path) << value << std::flush) before_.emplace_back(path, was);
+}
+
 std::vector<int> frame_sockets(unsigned interface_index) {
   std::vector<int> sockets;
   std::error_code error;
@@ -95,6 +123,12 @@ std::vector<int> frame_sockets(unsigned interface_index) {
   }
   std::sort(sockets.begin(), sockets.end());  // the kernel gives the lowest free number: opened in this order
   return sockets;
+}
+
+uint32_t take_missed_frames(int socket) {
+  tpacket_stats statistics{};
+  socklen_t size = sizeof statistics;
+  return getsockopt(socket, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0 ? statistics.tp_drops : 0;
 }
 
 }  // namespace sluice

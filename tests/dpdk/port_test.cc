@@ -389,6 +389,57 @@ TEST_F(EthdevVeth, SpreadsFlowsOverTheQueuesOfTwoWorkersAndEachWakesByItsOwnDesc
   EXPECT_GT(received[1], 8u);
 }
 
+TEST_F(EthdevVeth, CountsWhatItsRingHadNoRoomFor) {
+  const auto port = make(1);
+  ASSERT_NE(port, nullptr);
+  EXPECT_EQ(port->counters().rx_missed, 0u);
+  const RawInterface far("va");
+  constexpr unsigned kSent = 3000;
+  for (uint16_t i = 0; i < kSent; ++i) ASSERT_TRUE(far.send(udp_frame(i)));
+  unsigned received = 0;
+  for (rte_mbuf* m; port->receive(0, &m, 1) == 1; ++received) rte_pktmbuf_free(m);
+  EXPECT_GT(port->counters().rx_missed, 0u);
+  EXPECT_EQ(received + port->counters().rx_missed, kSent);
+  EXPECT_EQ(received + port->counters().rx_missed, kSent);  // reading loses nothing
+}
+
+// The mirror has the port's addresses; what Linux does with them on the interface itself would be done twice.
+TEST_F(EthdevVeth, LinuxTakesNoPartInItsTraffic) {
+  ASSERT_TRUE(
+      ns_.run("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.vb.rp_filter=0 net.ipv6.conf.vb.disable_ipv6=0 "
+              "&& ip link add wan type veth "
+              "peer name wan-far && "
+              "ip link set wan up && ip address add 192.0.2.1/24 dev wan"));
+  const auto arp_request = [] {
+    const uint8_t bytes[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,   0, 0, 0, 1, 8, 6, 0, 1, 8, 0,   6, 4, 0,
+                             1,    2,    0,    0,    0,    0,    1, 192, 0, 2, 9, 0, 0, 0, 0, 0, 0, 192, 0, 2, 1};
+    const auto span = std::as_bytes(std::span(bytes));
+    return std::vector<std::byte>(span.begin(), span.end());
+  }();
+  const auto somebody_replies = [&] {
+    const RawInterface far("va");
+    EXPECT_TRUE(far.send(arp_request));
+    while (const auto frame = far.receive(200))
+      if ((*frame)[12] == std::byte{8} && (*frame)[13] == std::byte{6}) return true;
+    return false;
+  };
+  ASSERT_TRUE(ns_.run("ip link set vb up"));
+  bool replied = false;                                                   // else the rest of this test proves nothing
+  for (int i = 0; i < 20 && !replied; ++i) replied = somebody_replies();  // until the link is ready
+  EXPECT_TRUE(replied);
+  {
+    const auto port = make(1);
+    ASSERT_NE(port, nullptr);
+    EXPECT_FALSE(somebody_replies());
+    EXPECT_TRUE(ns_.run("test $(cat /proc/sys/net/ipv6/conf/vb/disable_ipv6) = 1"));
+    rte_mbuf* m = receive_one(*port);
+    ASSERT_NE(m, nullptr);
+    EXPECT_EQ(bytes_and_free(m), arp_request);
+  }
+  EXPECT_TRUE(ns_.run("test $(cat /proc/sys/net/ipv4/conf/vb/rp_filter) = 0"));
+  EXPECT_TRUE(ns_.run("test $(cat /proc/sys/net/ipv6/conf/vb/disable_ipv6) = 0"));
+}
+
 TEST_F(EthdevVeth, CarriesJumboFrames) {
   ASSERT_TRUE(ns_.run("ip link set va mtu 9000"));
   const auto port = make(1, 9000);

@@ -185,6 +185,13 @@ class Machine:
                           "%s to reach %s" % (self.name, address),
                           timeout)
 
+    def full_udp_sockets(self):
+        """Datagrams that arrived, but found the buffer of their socket full; IPv4 and IPv6."""
+        names, values = [line.split()[1:] for line in self.text("cat", "/proc/net/snmp").splitlines()
+                         if line.startswith("Udp:")]
+        six = dict(line.split() for line in self.text("cat", "/proc/net/snmp6").splitlines())
+        return int(dict(zip(names, values))["RcvbufErrors"]) + int(six["Udp6RcvbufErrors"])
+
     def serve_iperf(self, port=5201):
         server = self.start("iperf3", "-s", "-p", port, "--forceflush")
         server.ready(lambda: "listening" in server.output(), "iperf3 to listen")

@@ -117,11 +117,14 @@ class TwoGateways(unittest.TestCase):
     def test_udp_both_ways(self):
         server_a, server_b = self.a.host.serve_iperf(), self.b.host.serve_iperf()
         try:
-            for source, _, address in self.pairs():
-                result = source.host.iperf(address, "-u", "-b", "50M", "-l", 1200, seconds=2)
-                # The cables' queues are Linux's and may overflow on a busy machine.
-                self.assertLess(result["end"]["sum"]["lost_percent"], 2, address)
-                self.assertGreater(result["end"]["sum"]["packets"], 5000)
+            for source, destination, address in self.pairs():
+                before = destination.host.full_udp_sockets()
+                result = source.host.iperf(address, "-u", "-b", "50M", "-l", 1200, seconds=2)["end"]["sum"]
+                # iperf3's socket holds some 90 packets, and loses what comes while iperf3 waits for a busy processor.
+                # Every packet gets as far as that, or a counter of ours says why not.
+                unread = destination.host.full_udp_sockets() - before
+                self.assertEqual(result["lost_packets"], unread, address)
+                self.assertGreater(result["packets"], 5000)
         finally:
             server_a.stop()
             server_b.stop()
@@ -156,7 +159,10 @@ class TwoGateways(unittest.TestCase):
         """ARP, ND and ping to the gateway itself go to Linux and come back."""
         for site in (self.a, self.b):
             for version in (4, 6):
-                self.assertEqual(site.host.ping(str(site.addresses("lan", version)[0].ip), count=3), 3)
+                address = str(site.addresses("lan", version)[0].ip)
+                said = site.host.text("ping", "-n", "-q", "-c", 10, "-i", 0.05, "-W", 2, address)
+                self.assertIn(" 10 received", said)
+                self.assertNotIn("duplicates", said)  # Linux sees the port's frames too, and must leave them to us
 
     def test_nothing_is_dropped_on_the_way(self):
         before = [site.gateway.drops() for site in (self.a, self.b)]
