@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -131,6 +132,16 @@ Result<bool> choose_hugepages(const EalOptions& options) {
                "` or do without them"};
 }
 
+// Without hugepages EAL touches all of its memory at start, and does not survive it if there is not enough.
+Result<void> check_memory(unsigned wanted_mib) {
+  const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES));
+  const uint64_t all_mib = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / (1024 * 1024);
+  if (wanted_mib < all_mib) return {};
+  return Error{"gateway.memory: " + std::to_string(wanted_mib) + " MiB wanted, but this machine has " +
+                   std::to_string(all_mib) + " MiB of memory",
+               ENOMEM};
+}
+
 // EAL loads every driver library that is installed; what we can do is to say which one is not.
 Result<void> check_drivers(const std::vector<std::string>& drivers) {
   for (const std::string& driver : drivers) {
@@ -172,6 +183,8 @@ Result<void> start_eal(const EalOptions& options) {
   if (Result<void> drivers = check_drivers(options.drivers); !drivers) return drivers.error();
   const Result<bool> hugepages = choose_hugepages(options);
   if (!hugepages) return hugepages.error();
+  if (!*hugepages)
+    if (Result<void> memory = check_memory(options.memory_mib); !memory) return memory.error();
 
   std::vector<std::string> arguments = eal_arguments(options, usable, *hugepages);
   std::vector<char*> argv;
