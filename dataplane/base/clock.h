@@ -32,7 +32,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual MonoTime now() const noexcept = 0;
   virtual WallTime wall() const noexcept = 0;
-  // How much real time `d` of this clock takes. Only a test's scaled clock answers anything but `d`; whoever sleeps asks.
+  // How much real time `d` of this clock takes. Only a test's scaled clock answers anything but `d`; whoever sleeps
+  // asks.
   virtual Nanoseconds real_duration(Nanoseconds d) const noexcept { return d; }
 };
 

@@ -74,7 +74,8 @@ struct Endpoint {
 
 // Parsers accept exactly the usual text forms (inet_pton's, no surrounding space) or give nullopt.
 std::optional<IpAddress> parse_address(std::string_view text);
-std::optional<Prefix> parse_prefix(std::string_view text);  // "10.0.0.0/8"; the length is mandatory; host bits are masked
+std::optional<Prefix> parse_prefix(
+    std::string_view text);  // "10.0.0.0/8"; the length is mandatory; host bits are masked
 std::optional<InterfaceAddress> parse_interface_address(std::string_view text);  // "10.0.0.1/8"; length mandatory
 // "192.0.2.1:51820", "[2001:db8::1]:51820", "[fe80::1%eth0]:51820". Numeric only; names are resolved elsewhere.
 std::optional<Endpoint> parse_endpoint(std::string_view text);

@@ -18,9 +18,7 @@ class Rng {
     return v;
   }
   // Uniform in [0, bound); bound > 0. The bias of a plain remainder (2^-32) matters to no caller.
-  uint32_t below(uint32_t bound) noexcept {
-    return static_cast<uint32_t>((uint64_t{next_u32()} * bound) >> 32);
-  }
+  uint32_t below(uint32_t bound) noexcept { return static_cast<uint32_t>((uint64_t{next_u32()} * bound) >> 32); }
 };
 
 class SystemRng final : public Rng {  // libsodium's randombytes; thread-safe

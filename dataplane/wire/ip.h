@@ -1,5 +1,5 @@
-// Ethernet, ARP-free: the headers of the packets a gateway reads and writes, their checksums, and the rules for lengths.
-// Everything here is a view over bytes whose length the caller has checked.
+// Ethernet, ARP-free: the headers of the packets a gateway reads and writes, their checksums, and the rules for
+// lengths. Everything here is a view over bytes whose length the caller has checked.
 #pragma once
 
 #include <array>
@@ -8,8 +8,8 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/base/wire_integer.h"
 #include "dataplane/base/net.h"
+#include "dataplane/base/wire_integer.h"
 #include "dataplane/wire/messages.h"
 
 namespace sluice {
@@ -76,12 +76,13 @@ inline Family version_of(ConstBytes packet) noexcept {
   return version == 4 ? Family::kIpv4 : version == 6 ? Family::kIpv6 : Family::kNone;
 }
 
-// The inner-length rule (protocol.md section 7, steps 12 and 14): how many bytes of `plaintext` are the inner packet; the rest is
-// padding. nullopt: not IPv4 or IPv6, too short for its header, or a header that claims more than there is. Computed
-// wider than 16 bits: payload_length + 40 must not wrap.
+// The inner-length rule (protocol.md section 7, steps 12 and 14): how many bytes of `plaintext` are the inner packet;
+// the rest is padding. nullopt: not IPv4 or IPv6, too short for its header, or a header that claims more than there is.
+// Computed wider than 16 bits: payload_length + 40 must not wrap.
 std::optional<size_t> inner_length(ConstBytes plaintext) noexcept;
 
-// Ones' complement sums (RFC 1071). `sum` accumulates, `fold` finishes: fold(sum(...)) is the value for the header field.
+// Ones' complement sums (RFC 1071). `sum` accumulates, `fold` finishes: fold(sum(...)) is the value for the header
+// field.
 uint32_t checksum_add(ConstBytes bytes, uint32_t sum = 0) noexcept;
 uint16_t checksum_fold(uint32_t sum) noexcept;  // complemented, host order
 uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept;

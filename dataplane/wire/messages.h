@@ -69,11 +69,16 @@ inline MessageType classify(ConstBytes payload) noexcept {
   const auto type = reinterpret_cast<const le32*>(payload.data())->host();
   const size_t n = payload.size();
   switch (static_cast<MessageType>(type)) {
-    case MessageType::kInitiation: return n == sizeof(InitiationMessage) ? MessageType::kInitiation : MessageType::kInvalid;
-    case MessageType::kResponse: return n == sizeof(ResponseMessage) ? MessageType::kResponse : MessageType::kInvalid;
-    case MessageType::kCookieReply: return n == sizeof(CookieReplyMessage) ? MessageType::kCookieReply : MessageType::kInvalid;
-    case MessageType::kData: return n >= kDataOverhead ? MessageType::kData : MessageType::kInvalid;
-    default: return MessageType::kInvalid;
+    case MessageType::kInitiation:
+      return n == sizeof(InitiationMessage) ? MessageType::kInitiation : MessageType::kInvalid;
+    case MessageType::kResponse:
+      return n == sizeof(ResponseMessage) ? MessageType::kResponse : MessageType::kInvalid;
+    case MessageType::kCookieReply:
+      return n == sizeof(CookieReplyMessage) ? MessageType::kCookieReply : MessageType::kInvalid;
+    case MessageType::kData:
+      return n >= kDataOverhead ? MessageType::kData : MessageType::kInvalid;
+    default:
+      return MessageType::kInvalid;
   }
 }
 

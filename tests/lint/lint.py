@@ -54,9 +54,13 @@ def compile_commands(build):
         return {os.path.relpath(os.path.join(e["directory"], e["file"]), ROOT): e for e in json.load(file)}
 
 
-def nearest(path, commands):
-    """The compile command of the source that shares the longest path with a header: the layer's own flags."""
-    return commands[max(sorted(commands), key=lambda source: len(os.path.commonprefix([path, source])))]
+def nearest(header, commands):
+    """The compile command of the source that is most like a header, for the layer's own flags: it shares the longest path,
+    and then the longest end of its name (isa_avx2.h, lanes_avx2.cc: flags may differ within a folder)."""
+    def likeness(source):
+        ends = [os.path.splitext(path)[0][::-1] for path in (header, source)]
+        return len(os.path.commonprefix([header, source])[:header.rfind("/") + 1]), len(os.path.commonprefix(ends))
+    return commands[max(sorted(commands), key=likeness)]
 
 
 def compiler_flags(entry):
@@ -75,8 +79,11 @@ def compile_alone(path, build, commands):
         unit = os.path.join(directory, "alone.cc")
         with open(unit, "w", encoding="utf-8") as file:
             file.write('#include "%s"\n' % path * 2)  # twice: the guard is there
-        return run(compiler_flags(nearest(path, commands)) + ["-I" + ROOT, "-O0", "-c", unit, "-o",
-                                                              os.path.join(directory, "alone.o")], build)
+        flags = compiler_flags(nearest(path, commands))
+        if not any(flag.startswith("-DSLUICE_VECTORS") for flag in flags):  # given to each test program that reads vectors
+            flags.append('-DSLUICE_VECTORS=""')
+        output = os.path.join(directory, "alone.o")
+        return run(flags + ["-I" + ROOT, "-O0", "-c", unit, "-o", output], build)
 
 
 def check_headers(build):

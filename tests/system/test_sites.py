@@ -99,6 +99,9 @@ class TwoGateways(unittest.TestCase):
             self.configure_clamp(self.a, at_a)
             self.configure_clamp(self.b, at_b)
             for source, destination in both:
+                for flag in ("-4", "-6"):  # what a host has learned of the path would lower its own MSS
+                    source.host.run("ip", flag, "route", "flush", "cache")
+                    destination.host.run("ip", flag, "route", "flush", "cache")
                 self.assertEqual(self.mss_seen(source, destination, 4), [fits4, fits4], (at_a, at_b))
                 self.assertEqual(self.mss_seen(source, destination, 6), [fits6, fits6], (at_a, at_b))
 
