@@ -104,7 +104,7 @@ Verdicts run_wycheproof(const char* name, Seal seal, Open open) {
     for (const auto& t : group["tests"]) {
       SCOPED_TRACE(t["tcId"].get<int>());
       const auto iv = hex_field(t, "iv");
-      const bool valid = t["result"] == "valid";
+      const bool valid = t["result"].get<std::string>() == "valid";
       if (iv.size() != kNonceSize) {  // the type of the argument excludes these
         EXPECT_FALSE(valid);
         ++verdicts.wrong_nonce_size;

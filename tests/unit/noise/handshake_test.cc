@@ -164,7 +164,7 @@ TEST(Handshake,
     SCOPED_TRACE(vector["id"].get<std::string>());
     Responder responder(known);
     EXPECT_EQ(responder.receive(from_hex(vector["message"].get<std::string>())), vector["dropped_at"]);
-    if (vector["id"] == "index-changed") {
+    if (vector["id"].get<std::string>() == "index-changed") {
       EXPECT_EQ(responder.remote_index, 0xffff'ffff);
     }
     if (vector["dropped_at"] != "") {  // the drop left no trace: the genuine one is accepted
