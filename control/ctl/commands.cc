@@ -10,6 +10,7 @@
 
 #include "config/render.h"
 #include "control/api/protocol.h"
+#include "control/ctl/bench.h"
 #include "control/ctl/client.h"
 #include "control/ctl/format.h"
 #include "control/ctl/keygen.h"
@@ -172,6 +173,13 @@ void add_offline_commands(CLI::App& app, Options& options, World& world, Action&
   command->callback([&] { action = [&] { return print_secret(world, generate_preshared_key(world.rng)); }; });
   command = app.add_subcommand("pubkey", "print the public key of the private key on standard input");
   command->callback([&] { action = [&] { return print_public_key(world); }; });
+
+  command = app.add_subcommand("bench", "measure sluice on this machine (sluice-bench); see `sluice bench --help`");
+  command->set_help_flag();  // all that follows is for the other program
+  command->prefix_command();
+  command->callback([&, command] {
+    action = [&, command] { return finish(world, become_bench(world.program_directory, command->remaining())); };
+  });
 }
 
 // The parser's words on one line.

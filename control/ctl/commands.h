@@ -19,6 +19,7 @@ struct World {
   Rng& rng;
   config::Machine machine;
   std::string run_directory;
+  std::string program_directory;       // where this program is, and with it the others of the package
   int64_t now = 0;                     // unix seconds
   bool output_open_to_others = false;  // standard output is a file that others can read
 };

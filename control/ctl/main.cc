@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <ctime>
+#include <filesystem>
 #include <iostream>
 
 #include "control/api/protocol.h"
@@ -14,6 +15,11 @@ bool is_open_to_others(int fd) {
   return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
 }
 
+std::string program_directory() {
+  std::error_code error;  // without /proc: empty
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -24,6 +30,7 @@ int main(int argc, char** argv) {
                            .rng = rng,
                            .machine = sluice::config::this_machine(),
                            .run_directory = std::string(sluice::api::kDefaultRunDirectory),
+                           .program_directory = program_directory(),
                            .now = std::time(nullptr),
                            .output_open_to_others = is_open_to_others(STDOUT_FILENO)};
   const int status = sluice::ctl::run({argv + 1, argv + argc}, world);

@@ -33,6 +33,7 @@ class Sluice : public testing::Test {
                 .rng = rng_,
                 .machine = {{0, 1, 2, 3}},
                 .run_directory = scratch_.path("run"),
+                .program_directory = scratch_.path("bin"),
                 .now = 1'700'000'000,
                 .output_open_to_others = open_output};
     const int status = run(std::move(arguments), world);
@@ -65,6 +66,25 @@ std::string line_of(std::string_view json) {
   std::string line(json);
   std::erase(line, '\n');
   return line + "\n";
+}
+
+// --- bench ---------------------------------------------------------------------------------------------------------
+
+TEST_F(Sluice, BecomesTheBenchWithAllItsArguments) {
+  std::filesystem::create_directories(scratch_.path("bin"));
+  scratch_.write("bin/sluice-bench", "#!/bin/sh\necho \"$0 $*\" >&2\nexit 7\n", 0700);
+  EXPECT_EXIT(sluice({"bench", "path", "--json", "f", "--help"}), testing::ExitedWithCode(7),
+              "bin/sluice-bench path --json f --help");
+}
+
+TEST_F(Sluice, SaysThatTheBenchIsMissing) {
+  const std::string path = getenv("PATH");
+  setenv("PATH", scratch_.path("nothing").c_str(), 1);
+  const Outcome outcome = sluice({"bench", "path"});
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.err, "sluice: sluice-bench is neither in " + scratch_.path("bin") +
+                             " nor in PATH: install it (meson install)\n");
 }
 
 // --- show ------------------------------------------------------------------------------------------------------------
@@ -286,7 +306,7 @@ TEST_F(Sluice, WrongUsageIsOneLineAndStatusTwo) {
 TEST_F(Sluice, Helps) {
   const Outcome outcome = sluice({"--help"});
   EXPECT_EQ(outcome.status, 0);
-  for (const char* command : {"show", "stats", "drops", "reload", "check", "genkey", "genpsk", "pubkey"})
+  for (const char* command : {"show", "stats", "drops", "reload", "check", "genkey", "genpsk", "pubkey", "bench"})
     EXPECT_THAT(outcome.out, HasSubstr(command));
 }
 

@@ -1,0 +1,143 @@
+#include "tests/bench/far_side.h"
+
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "dataplane/crypto/primitives.h"
+#include "dataplane/crypto/select.h"
+#include "dataplane/pipeline/packet.h"
+#include "dataplane/wire/ip.h"
+#include "tests/bench/frames.h"
+#include "tests/bench/samples.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr uint16_t kTunnelMtu = 1420;
+constexpr size_t kEthernetSize = sizeof(EthernetHeader);
+constexpr size_t kDatagramHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader);
+constexpr size_t kTextInFrame = kEthernetSize + kDatagramHeaders + sizeof(DataHeader);
+constexpr uint16_t kNearPort = 40000, kFarPort = 5001;
+
+MemoryPort& entry(Gateway& gateway, Direction direction) {
+  return direction == Direction::kOutbound ? gateway.lan() : gateway.wan();
+}
+MemoryPort& exit(Gateway& gateway, Direction direction) {
+  return direction == Direction::kOutbound ? gateway.wan() : gateway.lan();
+}
+
+[[noreturn]] void fail(Gateway& gateway, const std::string& what) {
+  const std::string drops = gateway.new_drops();
+  throw std::runtime_error(what + (drops.empty() ? "" : "; dropped: " + drops));
+}
+
+void mark_checksums_good(rte_mbuf* m) { m->ol_flags |= RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD; }
+
+}  // namespace
+
+FarSide::FarSide(Gateway& gateway) : gateway_(gateway), engine_(make_engine(gateway.dataplane().engine_name())) {}
+
+std::vector<rte_mbuf*> FarSide::buffers_for(size_t count) {
+  std::vector<rte_mbuf*> buffers(count);
+  if (rte_pktmbuf_alloc_bulk(gateway_.dataplane().pool(), buffers.data(), static_cast<unsigned>(count)) != 0)
+    throw std::runtime_error("the packet pool is exhausted");
+  return buffers;
+}
+
+void FarSide::write_inner(std::byte* at, const Conversation& packet, Direction direction) {
+  std::memcpy(at + kDatagramHeaders, &++sequence_, sizeof sequence_);
+  const Endpoint near{packet.near, kNearPort}, far{packet.far, kFarPort};
+  direction == Direction::kOutbound ? write_datagram({at, packet.size}, near, far)
+                                    : write_datagram({at, packet.size}, far, near);
+}
+
+void FarSide::prepare(Direction direction, std::span<const Conversation> burst) {
+  std::vector<rte_mbuf*> frames = buffers_for(burst.size());
+  for (size_t i = 0; i < burst.size(); ++i) {
+    const size_t size = burst[i].size, padded = padded_size(size, kTunnelMtu);
+    const bool outbound = direction == Direction::kOutbound;
+    const size_t frame_size = outbound ? kEthernetSize + size : kTextInFrame + padded + kTagSize;
+    auto* at = reinterpret_cast<std::byte*>(rte_pktmbuf_append(frames[i], static_cast<uint16_t>(frame_size)));
+    outbound ? write_ethernet(at, kLanMac, kHostMac) : write_ethernet(at, kWanMac, kRouterMac);
+    std::byte* inner = at + (outbound ? kEthernetSize : kTextInFrame);
+    write_inner(inner, burst[i], direction);
+    if (!outbound) std::memset(inner + size, 0, padded - size);
+    if (gateway_.wan().offloads().rx_l4_checksum) mark_checksums_good(frames[i]);
+  }
+  if (direction == Direction::kInbound) seal(frames, burst);
+  entry(gateway_, direction).prepare(frames);
+}
+
+void FarSide::seal(std::span<rte_mbuf*> frames, std::span<const Conversation> burst) {
+  std::vector<SealJob> jobs;
+  for (size_t i = 0; i < burst.size(); ++i) {
+    Session& session = *burst[i].session;
+    const Bytes text = bytes_of(frames[i]).subspan(kTextInFrame, padded_size(burst[i].size, kTunnelMtu));
+    auto& header = *reinterpret_cast<DataHeader*>(text.data() - sizeof(DataHeader));
+    header.type = static_cast<uint32_t>(MessageType::kData);
+    header.receiver_index = session.index;
+    header.counter = session.counter;
+    jobs.push_back({&session.send_key, session.counter++, text, text.data() + text.size()});
+  }
+  const std::span<SealJob> all(jobs);
+  for (size_t done = 0; done < all.size(); done += AeadEngine::kMaxBurst)
+    engine_->seal(all.subspan(done, std::min(AeadEngine::kMaxBurst, all.size() - done)));
+  for (size_t i = 0; i < burst.size(); ++i)
+    write_datagram(bytes_of(frames[i]).subspan(kEthernetSize), burst[i].session->endpoint,
+                   {wan_address(), kListenPort});
+}
+
+// Of a transmitted frame. Behind an inner packet that came out of a tunnel its padding and tag still stand.
+Bytes FarSide::text_of(rte_mbuf* frame, Direction direction, size_t size) const {
+  const size_t offset = direction == Direction::kOutbound ? kTextInFrame : kEthernetSize;
+  return {rte_pktmbuf_mtod_offset(frame, std::byte*, offset), padded_size(size, kTunnelMtu)};
+}
+
+double FarSide::cipher_time(Direction direction, std::span<const Conversation> burst) {
+  std::vector<SealJob> seal;
+  std::vector<OpenJob> open;
+  const auto frames = exit(gateway_, direction).transmitted();
+  for (size_t i = 0; i < burst.size(); ++i) {
+    const Session& session = *burst[i].session;
+    const Bytes text = text_of(frames[i], direction, burst[i].size);
+    const Secret<32>* key = direction == Direction::kOutbound ? &session.receive_key : &session.send_key;
+    seal.push_back({key, i, text, text.data() + text.size()});
+    open.push_back({key, i, text, text.data() + text.size()});
+  }
+  if (direction == Direction::kOutbound) return time_ns([&] { engine_->seal(seal); });
+  engine_->seal(seal);
+  return time_ns([&] { engine_->open(open); });
+}
+
+void FarSide::verify(Direction direction, std::span<const Conversation> burst) {
+  const auto frames = exit(gateway_, direction).transmitted();
+  if (frames.size() != burst.size())
+    fail(gateway_, std::to_string(burst.size()) + " packets in, " + std::to_string(frames.size()) + " out");
+  uint64_t expected = sequence_ - burst.size();
+  for (size_t i = 0; i < burst.size(); ++i) {
+    Bytes text = text_of(frames[i], direction, burst[i].size);
+    if (direction == Direction::kOutbound) {
+      const auto& header = *reinterpret_cast<const DataHeader*>(text.data() - sizeof(DataHeader));
+      const Bytes sealed(text.data(), text.size() + kTagSize);
+      if (!aead_open(burst[i].session->receive_key, header.counter.host(), sealed, {}, text))
+        fail(gateway_, "a packet came out that its peer cannot open");
+    }
+    uint64_t sequence = 0;
+    std::memcpy(&sequence, text.data() + kDatagramHeaders, sizeof sequence);
+    const auto& ip = *reinterpret_cast<const Ipv4Header*>(text.data());
+    const IpAddress& to = direction == Direction::kOutbound ? burst[i].far : burst[i].near;
+    const bool right_place = std::memcmp(&ip.destination, to.bytes.data(), sizeof ip.destination) == 0;
+    if (sequence != ++expected || !right_place || ip.total_length.host() != burst[i].size)
+      fail(gateway_, "packets came out changed or out of order");
+  }
+}
+
+void FarSide::free_transmitted() {
+  gateway_.wan().free_transmitted();
+  gateway_.lan().free_transmitted();
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,47 @@
+// The hosts and peers around a gateway: they prepare bursts of frames at its ports, outside of what is timed, and check
+// what comes out.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dataplane/crypto/aead.h"
+#include "tests/bench/gateway.h"
+
+namespace sluice::bench {
+
+// One packet between a host at the lan and one behind a peer.
+struct Conversation {
+  Session* session;
+  IpAddress near, far;
+  size_t size;  // of the inner IP packet, 36 bytes at least
+};
+
+enum class Direction { kOutbound, kInbound };  // lan to peer, peer to lan
+
+class FarSide {
+ public:
+  explicit FarSide(Gateway& gateway);
+
+  void prepare(Direction direction, std::span<const Conversation> burst);
+  // Everything prepared came out, in order, to the right place and unharmed. Throws std::runtime_error.
+  void verify(Direction direction, std::span<const Conversation> burst);
+  void free_transmitted();
+
+  // The engine alone on what the gateway has just transmitted: the same sizes, keys and buffers. Nanoseconds. What was
+  // transmitted is worth nothing afterwards.
+  double cipher_time(Direction direction, std::span<const Conversation> burst);
+
+ private:
+  std::vector<rte_mbuf*> buffers_for(size_t count);
+  void write_inner(std::byte* at, const Conversation& packet, Direction direction);
+  Bytes text_of(rte_mbuf* frame, Direction direction, size_t size) const;
+  void seal(std::span<rte_mbuf*> frames, std::span<const Conversation> burst);
+
+  Gateway& gateway_;
+  std::unique_ptr<AeadEngine> engine_;  // of the gateway's kind
+  uint64_t sequence_ = 0;               // stands in each packet
+};
+
+}  // namespace sluice::bench

@@ -1,0 +1,191 @@
+#include "tests/bench/gateway.h"
+
+#include <stdexcept>
+
+#include "control/linux/outer_routes.h"
+#include "dataplane/crypto/primitives.h"
+#include "dataplane/pipeline/packet.h"
+#include "tests/bench/frames.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr int kWanInterface = 1, kLanInterface = 2, kTunnelInterface = 10;
+constexpr uint32_t kHostPeers = 0x0a800000;  // 10.128.0.0
+
+template <class T>
+T value_of(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().what);
+  return std::move(*result);
+}
+
+PacketPool make_pool(uint32_t buffers) {
+  static unsigned serial = 0;
+  return value_of(make_packet_pool("bench" + std::to_string(serial++), buffers, kPacketMetaSize, 1500));
+}
+
+IpAddress router() { return ipv4(0xc63364fe); }  // 198.51.100.254
+
+PublicKey random_key(Rng& rng) {
+  PublicKey key;
+  rng.fill(key.bytes);
+  return key;
+}
+
+}  // namespace
+
+// Spread over the networks as hosts are: neighbours in number, not all in one line of a table.
+IpAddress lan_host(unsigned n) { return ipv4(0x0a010000 + 2 + n * 251); }
+IpAddress site_host(unsigned n) { return ipv4(0x0a020000 + 2 + n * 509); }
+IpAddress wan_address() { return ipv4(0xc6336401); }  // 198.51.100.1
+
+Gateway::Gateway(const Settings& settings) {
+  const auto workers = static_cast<uint16_t>(settings.cores.size());
+  PacketPool pool = make_pool(settings.buffers);
+  MemoryPort::Settings port{.mac = kWanMac, .workers = workers, .frames = settings.port_frames};
+  if (settings.offloads) port.offloads = {true, true, true, true};
+  auto wan = std::make_unique<MemoryPort>(PortId{0}, "wan", port);
+  port.mac = kLanMac;
+  auto lan = std::make_unique<MemoryPort>(PortId{1}, "lan", port);
+  wan_ = wan.get();
+  lan_ = lan.get();
+  std::vector<std::unique_ptr<Port>> ports;
+  ports.push_back(std::move(wan));
+  ports.push_back(std::move(lan));
+
+  Dataplane::Options options;
+  options.worker_cores = settings.cores;
+  options.idle = IdlePolicy::kPoll;
+  options.engine = settings.engine;
+  dataplane_ = value_of(Dataplane::create(std::move(options), std::move(pool), std::move(ports), clock_, rng_));
+  describe_network();
+  wireguard_ = std::make_unique<Wireguard>(
+      Wireguard::Parts{*dataplane_, clock_, rng_, *this, control_drops_, settings.load_threshold});
+  publisher_ = std::make_unique<Publisher>(*dataplane_, *wireguard_);
+  tunnel_ = wireguard_->add_tunnel("wg0");
+  if (Result<void> done = tunnel_->set_listen_port(kListenPort); !done) throw std::runtime_error(done.error().what);
+  tunnel_->set_private_key(generate_private_key(rng_));
+  tunnel_->set_up(true);
+  builder_.update(model_, own_, model_.take_changes());
+  publisher_->set_fib(builder_.fib(), {});
+  control_turn();
+}
+
+Gateway::~Gateway() {
+  dataplane_->stop();
+  publisher_.reset();
+  wireguard_.reset();
+}
+
+void Gateway::describe_network() {
+  model_.put_link({kWanInterface, "wan", true, 1500, kWanMac});
+  model_.put_link({kLanInterface, "lan", true, 1500, kLanMac});
+  model_.put_link({kTunnelInterface, "wg0", true, 1420, {}});
+  own_.ports = {{kWanInterface, PortId{0}}, {kLanInterface, PortId{1}}};
+  own_.tunnels = {{kTunnelInterface, TunnelId{0}}};
+  const auto route = [this](const Prefix& prefix, int interface, Route::Type type, const IpAddress& gateway = {}) {
+    Route r;
+    r.prefix = prefix;
+    r.type = type;
+    r.table = type == Route::Type::kUnicast ? Route::Table::kMain : Route::Table::kLocal;
+    r.hops.push_back({interface, gateway});
+    model_.put_route(r);
+  };
+  const auto interface = [&](int index, const IpAddress& own, uint8_t length) {
+    model_.put_address({index, {own, length}, false, true});
+    route(Prefix::host(own), index, Route::Type::kLocal);
+    route(Prefix::make(own, length), index, Route::Type::kUnicast);
+  };
+  interface(kWanInterface, wan_address(), 24);
+  interface(kLanInterface, ipv4(0x0a010001), 16);
+  route(Prefix::make(ipv4(0), 0), kWanInterface, Route::Type::kUnicast, router());
+  route(Prefix::make(site_host(0), 16), kTunnelInterface, Route::Type::kUnicast);
+  route(Prefix::make(inner_address_of(0), 9), kTunnelInterface, Route::Type::kUnicast);
+  model_.put_neighbour({router(), kWanInterface}, {Neighbour::State::kPermanent, kRouterMac});
+  for (unsigned n = 0; n < kLanHosts; ++n)
+    model_.put_neighbour({lan_host(n), kLanInterface}, {Neighbour::State::kPermanent, kHostMac});
+}
+
+IpAddress Gateway::inner_address_of(uint32_t number) { return ipv4(kHostPeers + number); }
+
+PeerControl& Gateway::add_peer(const PublicKey& key, const Prefix& allowed, const Endpoint& endpoint) {
+  PeerControl* peer = tunnel_->add_peer(key);
+  if (peer == nullptr) throw std::runtime_error("no room for another peer");
+  tunnel_->add_allowed_ip(*peer, allowed);
+  tunnel_->set_endpoint(*peer, endpoint);
+  tunnel_->apply_peer(*peer);
+  return *peer;
+}
+
+PeerControl& Gateway::add_site_peer() {
+  return add_peer(random_key(rng_), Prefix::make(site_host(0), 16), {ipv4(0xcb007102), kListenPort});
+}
+
+PeerControl& Gateway::add_host_peer(uint32_t number) {
+  constexpr uint32_t kEndpoints = 0x64400000;  // 100.64.0.0
+  return add_peer(random_key(rng_), Prefix::host(inner_address_of(number)), {ipv4(kEndpoints + number), kListenPort});
+}
+
+Session Gateway::open_session(PeerControl& peer) {
+  auto keypair = std::make_unique<Keypair>();
+  keypair->peer = peer.shared.get();
+  keypair->local_index = dataplane_->sessions().reserve_index().value();
+  keypair->remote_index = rng_.next_u32();
+  keypair->birth = clock_.now();
+  keypair->initiator = keypair->confirmed = true;
+  keypair->owner = WorkerId{0};
+  rng_.fill(keypair->send_key.bytes());
+  rng_.fill(keypair->receive_key.bytes());
+  Session session{.send_key = keypair->receive_key.clone(),
+                  .receive_key = keypair->send_key.clone(),
+                  .index = keypair->local_index,
+                  .endpoint = peer.at.remote,
+                  .keypair = keypair.get()};
+  dataplane_->sessions().publish(keypair.get());
+  peer.shared->current.store(keypair.get(), std::memory_order_release);
+  peer.current = std::move(keypair);
+  peer.timers.session_derived(clock_.now());
+  peer.timers.handshake_complete();
+  return session;
+}
+
+void Gateway::control_turn() {
+  while (wireguard_->drain_handshakes()) {
+  }
+  while (wireguard_->drain_events()) {
+  }
+  wireguard_->post_waiting_commands();
+  publisher_->publish_if_changed();
+  dataplane_->collect();
+}
+
+void Gateway::settle() {
+  unsigned handled;
+  do {
+    control_turn();
+    handled = 0;
+    for (const auto& worker : dataplane_->workers()) handled += worker->poll_once();
+  } while (handled != 0);
+}
+
+std::string Gateway::new_drops() {
+  std::string text;
+  for (size_t i = 0; i < kDropReasons; ++i) {
+    const auto reason = static_cast<Drop>(i);
+    const uint64_t all = dataplane_->drops(reason) + control_drops_.get(reason);
+    if (all != drops_seen_[i])
+      text += (text.empty() ? "" : ", ") + std::string(drop_name(reason)) + " " + std::to_string(all - drops_seen_[i]);
+    drops_seen_[i] = all;
+  }
+  return text;
+}
+
+OuterRoute Gateway::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
+  return look_up(remote, local, listen_port);
+}
+
+OuterRoute Gateway::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
+  return resolve_outer(model_, own_, {remote, local, listen_port}).route;
+}
+
+}  // namespace sluice::bench

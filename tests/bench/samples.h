@@ -1,0 +1,39 @@
+// Times of short runs. Machines are noisy, so what is compared is interleaved, run by run, and the minimum of each
+// contender is compared; the median says how noisy it was.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+namespace sluice::bench {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Nanoseconds that `work` takes.
+template <class Work>
+double time_ns(Work&& work) {
+  const auto start = SteadyClock::now();
+  work();
+  return std::chrono::duration<double, std::nano>(SteadyClock::now() - start).count();
+}
+
+class Samples {
+ public:
+  void add(double value) { values_.push_back(value); }
+  bool empty() const noexcept { return values_.empty(); }
+  double min() const { return values_.empty() ? 0 : *std::ranges::min_element(values_); }
+  double median() const {
+    if (values_.empty()) return 0;
+    std::vector<double> sorted = values_;
+    const auto middle = sorted.begin() + static_cast<ptrdiff_t>(sorted.size() / 2);
+    std::ranges::nth_element(sorted, middle);
+    return *middle;
+  }
+
+ private:
+  std::vector<double> values_;
+};
+
+}  // namespace sluice::bench
