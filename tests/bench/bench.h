@@ -18,5 +18,9 @@ struct Options {
 
 Outcome measure_cipher(const Options& options);
 Outcome measure_path(const Options& options);
+Outcome measure_peers(const Options& options);
+Outcome measure_spread(const Options& options);
+Outcome measure_handshake(const Options& options);
+Outcome measure_flood(const Options& options);
 
 }  // namespace sluice::bench

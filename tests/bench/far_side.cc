@@ -38,14 +38,14 @@ void mark_checksums_good(rte_mbuf* m) { m->ol_flags |= RTE_MBUF_F_RX_IP_CKSUM_GO
 
 }  // namespace
 
-FarSide::FarSide(Gateway& gateway) : gateway_(gateway), engine_(make_engine(gateway.dataplane().engine_name())) {}
-
-std::vector<rte_mbuf*> FarSide::buffers_for(size_t count) {
+std::vector<rte_mbuf*> buffers_of(rte_mempool* pool, size_t count) {
   std::vector<rte_mbuf*> buffers(count);
-  if (rte_pktmbuf_alloc_bulk(gateway_.dataplane().pool(), buffers.data(), static_cast<unsigned>(count)) != 0)
+  if (rte_pktmbuf_alloc_bulk(pool, buffers.data(), static_cast<unsigned>(count)) != 0)
     throw std::runtime_error("the packet pool is exhausted");
   return buffers;
 }
+
+FarSide::FarSide(Gateway& gateway) : gateway_(gateway), engine_(make_engine(gateway.dataplane().engine_name())) {}
 
 void FarSide::write_inner(std::byte* at, const Conversation& packet, Direction direction) {
   std::memcpy(at + kDatagramHeaders, &++sequence_, sizeof sequence_);
@@ -55,7 +55,11 @@ void FarSide::write_inner(std::byte* at, const Conversation& packet, Direction d
 }
 
 void FarSide::prepare(Direction direction, std::span<const Conversation> burst) {
-  std::vector<rte_mbuf*> frames = buffers_for(burst.size());
+  entry(gateway_, direction).prepare(make_frames(direction, burst));
+}
+
+std::vector<rte_mbuf*> FarSide::make_frames(Direction direction, std::span<const Conversation> burst) {
+  std::vector<rte_mbuf*> frames = buffers_of(gateway_.dataplane().pool(), burst.size());
   for (size_t i = 0; i < burst.size(); ++i) {
     const size_t size = burst[i].size, padded = padded_size(size, kTunnelMtu);
     const bool outbound = direction == Direction::kOutbound;
@@ -68,7 +72,7 @@ void FarSide::prepare(Direction direction, std::span<const Conversation> burst) 
     if (gateway_.wan().offloads().rx_l4_checksum) mark_checksums_good(frames[i]);
   }
   if (direction == Direction::kInbound) seal(frames, burst);
-  entry(gateway_, direction).prepare(frames);
+  return frames;
 }
 
 void FarSide::seal(std::span<rte_mbuf*> frames, std::span<const Conversation> burst) {

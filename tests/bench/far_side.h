@@ -11,6 +11,8 @@
 
 namespace sluice::bench {
 
+std::vector<rte_mbuf*> buffers_of(rte_mempool* pool, size_t count);  // throws std::runtime_error if there are too few
+
 // One packet between a host at the lan and one behind a peer.
 struct Conversation {
   Session* session;
@@ -25,6 +27,7 @@ class FarSide {
   explicit FarSide(Gateway& gateway);
 
   void prepare(Direction direction, std::span<const Conversation> burst);
+  std::vector<rte_mbuf*> make_frames(Direction direction, std::span<const Conversation> burst);
   // Everything prepared came out, in order, to the right place and unharmed. Throws std::runtime_error.
   void verify(Direction direction, std::span<const Conversation> burst);
   void free_transmitted();
@@ -34,7 +37,6 @@ class FarSide {
   double cipher_time(Direction direction, std::span<const Conversation> burst);
 
  private:
-  std::vector<rte_mbuf*> buffers_for(size_t count);
   void write_inner(std::byte* at, const Conversation& packet, Direction direction);
   Bytes text_of(rte_mbuf* frame, Direction direction, size_t size) const;
   void seal(std::span<rte_mbuf*> frames, std::span<const Conversation> burst);

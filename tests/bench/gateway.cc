@@ -11,7 +11,8 @@ namespace sluice::bench {
 namespace {
 
 constexpr int kWanInterface = 1, kLanInterface = 2, kTunnelInterface = 10;
-constexpr uint32_t kHostPeers = 0x0a800000;  // 10.128.0.0
+constexpr uint32_t kHostPeers = 0x0a800000;      // 10.128.0.0
+constexpr uint32_t kPeerEndpoints = 0x64400000;  // 100.64.0.0
 
 template <class T>
 T value_of(Result<T> result) {
@@ -108,6 +109,8 @@ void Gateway::describe_network() {
 
 IpAddress Gateway::inner_address_of(uint32_t number) { return ipv4(kHostPeers + number); }
 
+Endpoint Gateway::endpoint_of(uint32_t number) { return {ipv4(kPeerEndpoints + number), kListenPort}; }
+
 PeerControl& Gateway::add_peer(const PublicKey& key, const Prefix& allowed, const Endpoint& endpoint) {
   PeerControl* peer = tunnel_->add_peer(key);
   if (peer == nullptr) throw std::runtime_error("no room for another peer");
@@ -122,8 +125,7 @@ PeerControl& Gateway::add_site_peer() {
 }
 
 PeerControl& Gateway::add_host_peer(uint32_t number) {
-  constexpr uint32_t kEndpoints = 0x64400000;  // 100.64.0.0
-  return add_peer(random_key(rng_), Prefix::host(inner_address_of(number)), {ipv4(kEndpoints + number), kListenPort});
+  return add_peer(random_key(rng_), Prefix::host(inner_address_of(number)), endpoint_of(number));
 }
 
 Session Gateway::open_session(PeerControl& peer) {

@@ -64,6 +64,7 @@ class Gateway final : public OuterRoutes {
   PeerControl& add_site_peer();                 // 10.2.0.0/16
   PeerControl& add_host_peer(uint32_t number);  // 10.128.0.0 + number
   static IpAddress inner_address_of(uint32_t number);
+  static Endpoint endpoint_of(uint32_t number);
 
   // A session as a handshake would have left it, received by worker 0.
   Session open_session(PeerControl& peer);

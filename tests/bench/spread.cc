@@ -1,0 +1,103 @@
+// `spread`: one flow of one peer, offered as fast as a worker takes it, to a gateway with one worker and to one with
+// two, each worker a thread on a core of its own. Every packet that comes out is opened and compared, in order.
+#include <rte_cycles.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "tests/bench/bench.h"
+#include "tests/bench/far_side.h"
+#include "tests/bench/machine.h"
+#include "tests/bench/path_runs.h"
+
+namespace sluice::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kPackets = 8192;
+// The stream is timed in pieces of about half a millisecond, so that a core's other users spoil some of them and not
+// all.
+constexpr size_t kWindow = 512;
+constexpr auto kPatience = 5s;
+
+class Team {
+ public:
+  Team(const std::vector<unsigned>& cores, const Options& options)
+      : gateway_({.cores = cores, .engine = options.engine, .buffers = 2 * kPackets - 1, .port_frames = kPackets}),
+        peer_(gateway_.add_site_peer()),
+        far_side_((gateway_.settle(), gateway_)) {}
+
+  // Adds the time of each piece of the stream, nanoseconds a packet.
+  void run(Direction direction, size_t size, Samples& times) {
+    Session session = gateway_.open_session(peer_);
+    const std::vector<Conversation> burst(kPackets, {&session, lan_host(0), site_host(0), size});
+    if (const auto started = gateway_.dataplane().start(); !started) throw std::runtime_error(started.error().what);
+    far_side_.prepare(direction, burst);
+    wait_until_transmitted();
+    gateway_.dataplane().stop();
+    far_side_.verify(direction, burst);
+    MemoryPort& out = direction == Direction::kOutbound ? gateway_.wan() : gateway_.lan();
+    for (uint16_t queue = 0; queue < out.transmit_queues(); ++queue) add_windows(out.stamps(queue), times);
+    far_side_.free_transmitted();
+    gateway_.settle();
+  }
+  std::string engine() { return std::string(gateway_.dataplane().engine_name()); }
+
+ private:
+  void wait_until_transmitted() {
+    const auto deadline = SteadyClock::now() + kPatience;
+    while (gateway_.wan().count_transmitted() + gateway_.lan().count_transmitted() < kPackets) {
+      if (SteadyClock::now() > deadline) break;  // verify() says what is missing
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+  static void add_windows(std::span<const MemoryPort::Stamp> stamps, Samples& times) {
+    const double ns_per_cycle = 1e9 / static_cast<double>(rte_get_tsc_hz());
+    for (size_t begin = 0, end = 0; end < stamps.size(); ++end) {
+      const size_t packets = stamps[end].packets - stamps[begin].packets;
+      if (packets < kWindow) continue;
+      times.add(static_cast<double>(stamps[end].tsc - stamps[begin].tsc) * ns_per_cycle / static_cast<double>(packets));
+      begin = end;
+    }
+  }
+
+  Gateway gateway_;
+  PeerControl& peer_;
+  FarSide far_side_;
+};
+
+}  // namespace
+
+Outcome measure_spread(const Options& options) {
+  const auto& cores = Machine::worker_cores();
+  if (cores.size() < 2) throw std::runtime_error("spread: needs two cores, there is one");
+  Team one({cores[0]}, options), two({cores[0], cores[1]}, options);
+  Outcome outcome;
+  outcome.about = {{"engine", one.engine()}};
+  Table table{"one flow of one peer, order checked packet by packet, ns a packet",
+              {"size", "direction", "one_worker_ns", "one_worker_median", "two_workers_ns", "two_workers_median",
+               "speedup", "median_speedup"},
+              {}};
+  for (const size_t size : {size_t{64}, size_t{1420}}) {
+    for (const Direction direction : {Direction::kOutbound, Direction::kInbound}) {
+      Samples alone, together;
+      for (int i = 0; i < (options.quick ? 1 : 15); ++i) {
+        one.run(direction, size, alone);
+        two.run(direction, size, together);
+      }
+      const double speedup = alone.min() / together.min();
+      table.rows.push_back({std::to_string(size), name_of(direction), alone.min(), alone.median(), together.min(),
+                            together.median(), speedup, alone.median() / together.median()});
+      if (size == 1420)
+        outcome.goals.push_back(
+            {std::string("spread, two workers / one, 1420 B, ") + name_of(direction), speedup, Bound::kAtLeast, 1.8});
+    }
+  }
+  outcome.tables.push_back(std::move(table));
+  return outcome;
+}
+
+}  // namespace sluice::bench
