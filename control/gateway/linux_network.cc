@@ -169,6 +169,11 @@ OuterRoute LinuxNetwork::look_up(const Endpoint& remote, const IpAddress& local,
   return resolve_outer(model_, own_, {remote, local, listen_port}).route;
 }
 
+uint32_t LinuxNetwork::scope_of(PortId port) const noexcept {
+  const auto it = ports_.find(port);
+  return it == ports_.end() ? 0 : static_cast<uint32_t>(it->second.link().index);
+}
+
 void LinuxNetwork::ask_for(const NeighbourKey& neighbour) { (void)netlink_->probe_neighbour(neighbour); }
 
 std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(const IpAddress& destination) const {

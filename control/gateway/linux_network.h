@@ -71,6 +71,7 @@ class LinuxNetwork final : public OuterRoutes {
   Result<void> wait_until_settled(Nanoseconds timeout);
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  uint32_t scope_of(PortId port) const noexcept override;
   Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;
   OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
   void ask_for(const NeighbourKey& neighbour);

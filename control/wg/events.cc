@@ -91,7 +91,7 @@ void Wireguard::on_event(const Event& event) {
       confirm_key(*peer, event.index);
       break;
     case EventKind::kEndpointMoved:
-      move_endpoint(*peer, Whereabouts{event.remote, event.local, event.port});
+      move_endpoint(*peer, arrival(event.remote, event.local, event.port));
       break;
   }
   evaluate_timers(*peer);
@@ -174,6 +174,12 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
 }
 
 // --- endpoints ---
+
+// Workers know addresses and ports; a link-local address means nothing without the link it is on.
+Whereabouts Wireguard::arrival(Endpoint remote, const IpAddress& local, PortId port) const noexcept {
+  if (remote.address.is_ipv6() && remote.address.is_link_local()) remote.scope = parts_.routes.scope_of(port);
+  return {remote, local, port};
+}
 
 void Wireguard::move_endpoint(PeerControl& peer, const Whereabouts& whereabouts) {
   peer.at = whereabouts;

@@ -74,6 +74,7 @@ class Wireguard {
   void move_endpoint(PeerControl& peer, const Whereabouts& whereabouts);
   void update_outer(PeerControl& peer);
   OuterRoute resolve(const PeerControl& peer);
+  Whereabouts arrival(Endpoint remote, const IpAddress& local, PortId port) const noexcept;  // of a datagram
   void drop_keypairs(PeerControl& peer);
   void broadcast(CommandKind kind, PeerId peer);  // to all workers
   void request_keepalive(PeerControl& peer);

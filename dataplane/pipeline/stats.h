@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace sluice {
 
@@ -37,6 +38,8 @@ struct alignas(64) WorkerStats {
   std::array<StageCounters, kStages> stages;
   std::atomic<uint64_t> polls{0}, empty_polls{0}, sleeps{0};
   std::atomic<uint64_t> busy_cycles{0}, asleep_ns{0};
+  // The owning worker only: cycles of the stage that is running which another one has on its account (StageClock).
+  uint64_t accounted = 0;
 
   // The owning worker only.
   void note(Stage stage, unsigned packets, uint64_t cycles) noexcept {
@@ -50,13 +53,14 @@ struct alignas(64) WorkerStats {
   }
 };
 
-// Times consecutive stages with one timestamp each: the end of one is the start of the next.
+// Times consecutive stages with one timestamp each: the end of one is the start of the next. A stage that runs within
+// another (a full transmit queue is flushed wherever it fills up) notes its own cycles, and they are not the other's.
 class StageClock {
  public:
-  explicit StageClock(WorkerStats& stats) noexcept : stats_(stats), last_(rte_rdtsc()) {}
+  explicit StageClock(WorkerStats& stats) noexcept : stats_(stats), last_(rte_rdtsc()) { stats_.accounted = 0; }
   void finished(Stage stage, unsigned packets) noexcept {
     const uint64_t now = rte_rdtsc();
-    stats_.note(stage, packets, now - last_);
+    stats_.note(stage, packets, now - last_ - std::exchange(stats_.accounted, 0));
     last_ = now;
   }
 

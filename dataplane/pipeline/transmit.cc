@@ -1,5 +1,6 @@
 #include "dataplane/pipeline/transmit.h"
 
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include <utility>
@@ -15,8 +16,8 @@ constexpr uint64_t kKeptFlags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_
 
 }  // namespace
 
-TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops)
-    : queue_index_(worker.value), drops_(drops), queues_(ports.size()) {
+TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops, WorkerStats& stats)
+    : queue_index_(worker.value), drops_(drops), stats_(stats), queues_(ports.size()) {
   for (size_t i = 0; i < ports.size(); ++i) {
     if (ports[i] == nullptr || queue_index_ >= ports[i]->transmit_queues()) continue;
     queues_[i].port = ports[i];
@@ -48,6 +49,7 @@ unsigned TransmitQueues::flush() noexcept {
 }
 
 unsigned TransmitQueues::flush(Queue& queue) noexcept {
+  const uint64_t began = rte_rdtsc();
   unsigned sent = 0;
   for (unsigned attempt = 0; attempt < kAttempts && sent < queue.count; ++attempt)
     sent += queue.port->transmit(queue_index_, queue.frames.data() + sent, static_cast<uint16_t>(queue.count - sent));
@@ -56,6 +58,9 @@ unsigned TransmitQueues::flush(Queue& queue) noexcept {
     drops_.add(Drop::transmit_full, unsent);
     rte_pktmbuf_free_bulk(queue.frames.data() + sent, unsent);
   }
+  const uint64_t cycles = rte_rdtsc() - began;
+  stats_.note(Stage::transmit, queue.count, cycles);
+  stats_.accounted += cycles;
   queue.count = 0;
   return sent;
 }

@@ -8,14 +8,15 @@
 
 #include "dataplane/base/strong.h"
 #include "dataplane/pipeline/drop.h"
+#include "dataplane/pipeline/stats.h"
 #include "dataplane/port/port.h"
 
 namespace sluice {
 
 class TransmitQueues {
  public:
-  // Worker n uses transmit queue n of every port. `ports` and `drops` outlive it.
-  TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops);
+  // Worker n uses transmit queue n of every port. `ports`, `drops` and `stats` outlive it.
+  TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops, WorkerStats& stats);
   ~TransmitQueues();  // frees what was not flushed
   TransmitQueues(const TransmitQueues&) = delete;
   TransmitQueues& operator=(const TransmitQueues&) = delete;
@@ -43,6 +44,7 @@ class TransmitQueues {
 
   uint16_t queue_index_;
   DropCounters& drops_;
+  WorkerStats& stats_;         // stage transmit is ours
   std::vector<Queue> queues_;  // by PortId
   unsigned transmitted_ = 0;   // since the last flush()
 };

@@ -49,7 +49,7 @@ struct Worker::State {
         mailbox(*parts.mailboxes[parts.id.value]),
         queues(queues_of(parts.id, parts.worker_count, parts.ports)),
         staged(staged_limits(parts.pool, parts.worker_count), drops),
-        transmit(parts.ports, parts.id, drops),
+        transmit(parts.ports, parts.id, drops, stats),
         punts(parts.ports.size(), mailbox, drops),
         idle_wait(queues, mailbox.worker_bell) {
     context.id = parts.id;
@@ -78,7 +78,6 @@ struct Worker::State {
   unsigned run_commands() noexcept;
   unsigned drain_handoffs() noexcept;
   unsigned receive() noexcept;
-  unsigned flush_transmit() noexcept;
   void end_poll(unsigned handled) noexcept;
 
   unsigned drain(Peer& peer, HandoffRing& handoff) noexcept;
@@ -114,7 +113,7 @@ unsigned Worker::poll_once() noexcept {
   unsigned handled = s.run_commands();
   handled += s.drain_handoffs();
   handled += s.receive();
-  handled += s.flush_transmit();
+  handled += s.transmit.flush();
   s.end_poll(handled);
   return handled;
 }
@@ -236,13 +235,6 @@ unsigned Worker::State::receive() noexcept {
     process_frames(context, q.port->id(), frames);
   }
   return handled;
-}
-
-unsigned Worker::State::flush_transmit() noexcept {
-  StageClock clock(stats);
-  const unsigned sent = transmit.flush();
-  if (sent != 0) clock.finished(Stage::transmit, sent);
-  return sent;
 }
 
 void Worker::run() noexcept {

@@ -502,7 +502,8 @@ TEST_P(Outbound, SplitsOuterPacketsThatThePathIsTooNarrowFor) {
 TEST_P(Outbound, LeavesTheChecksumToAPortThatFillsItIn) {
   PipelineBench offloading(1, GetParam());
   offloading.port(kWan).offers.udp_checksum = true;
-  TransmitQueues transmit(offloading.worker().ports, WorkerId(0), *offloading.worker().drops);
+  TransmitQueues transmit(offloading.worker().ports, WorkerId(0), *offloading.worker().drops,
+                          *offloading.worker().stats);
   offloading.worker().transmit = &transmit;
   offloading.add_session(offloading.peer());
   offloading.receive(frame(), kLan);
@@ -512,6 +513,23 @@ TEST_P(Outbound, LeavesTheChecksumToAPortThatFillsItIn) {
   EXPECT_NE(m->ol_flags & RTE_MBUF_F_TX_UDP_CKSUM, 0u);
   EXPECT_EQ(m->l2_len, 14);
   EXPECT_EQ(m->l3_len, 20);
+}
+
+// A burst fills the port's queue up: what flushing costs is transmit's, not the stage's in which it happened.
+TEST_P(Outbound, TransmitOwnsItsCostWhereverAQueueFillsUp) {
+  constexpr uint64_t kSlow = 50'000'000;  // cycles, far more than the rest of a burst takes
+  bench.add_session(bench.peer());
+  bench.port(kWan).cycles_per_call = kSlow;
+  send(std::vector<Octets>(64, frame()));
+  EXPECT_EQ(bench.messages_to_peer().size(), 64u);
+  const auto& stages = bench.worker().stats->stages;
+  const auto of = [&](Stage stage) -> const StageCounters& { return stages[static_cast<size_t>(stage)]; };
+  EXPECT_EQ(of(Stage::transmit).packets, 64u);
+  EXPECT_EQ(of(Stage::transmit).calls, 1u);
+  EXPECT_GE(of(Stage::transmit).cycles, kSlow);
+  EXPECT_EQ(of(Stage::finish_outer).packets, 64u);
+  EXPECT_GT(of(Stage::finish_outer).cycles, 0u);
+  EXPECT_LT(of(Stage::finish_outer).cycles, kSlow);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ void require(bool holds) {
 struct NoRoutes final : OuterRoutes {
   OuterRoute resolve(const Endpoint&, const IpAddress&, uint16_t) override { return {}; }
   OuterRoute look_up(const Endpoint&, const IpAddress&, uint16_t) const override { return {}; }
+  uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
 };
 

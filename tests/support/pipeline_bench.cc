@@ -1,8 +1,10 @@
 #include "tests/support/pipeline_bench.h"
 
 #include <gtest/gtest.h>
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_pause.h>
 #include <rte_ring.h>
 
 #include <cstring>
@@ -75,6 +77,7 @@ MemoryPort::~MemoryPort() {
 }
 
 uint16_t MemoryPort::transmit(uint16_t, rte_mbuf** burst, uint16_t n) noexcept {
+  for (const uint64_t began = rte_rdtsc(); rte_rdtsc() - began < cycles_per_call;) rte_pause();
   const unsigned taken = std::min({unsigned{n}, room, at_once});
   packets.insert(packets.end(), burst, burst + taken);
   room -= taken;
@@ -100,7 +103,7 @@ void PipelineBench::IndexRng::fill(std::span<std::byte> bytes) noexcept {
 struct PipelineBench::WorkerParts {
   WorkerParts(PipelineBench& bench, WorkerId id, std::string_view engine_name)
       : engine(make_engine(engine_name)),
-        transmit(bench.port_pointers_, id, drops),
+        transmit(bench.port_pointers_, id, drops, stats),
         punts(bench.ports_.size(), *bench.mailboxes_[id.value], drops),
         staged({.peers = 8, .packets = 256}, drops) {}
   DropCounters drops;

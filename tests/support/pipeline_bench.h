@@ -52,6 +52,7 @@ class MemoryPort final : public Port {
   Offloads offers;
   unsigned room = UINT32_MAX;      // packets it will still take
   unsigned at_once = UINT16_MAX;   // packets it takes per call
+  uint64_t cycles_per_call = 0;    // that it spends, at least
   std::vector<rte_mbuf*> packets;  // transmitted, ours until taken
 
  private:

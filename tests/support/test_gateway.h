@@ -70,6 +70,7 @@ class TestGateway final : public OuterRoutes {
   unsigned packets_in_use() const;              // mbufs that are neither in the pool nor on a wire
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
   OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
   const std::set<NeighbourKey>& neighbours_asked_for() const { return neighbours_asked_for_; }

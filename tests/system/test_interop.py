@@ -1,5 +1,6 @@
 """Each gateway can be replaced by another vendor's: sluice and Debian's wireguard-go, hosts behind both."""
 import os
+import re
 import unittest
 
 import rig
@@ -108,6 +109,34 @@ class WireguardGo(unittest.TestCase):
     def test_we_initiate_ipv6_psk(self):
         self.check("ours", True, 6)
 
+    def test_link_local_outer(self):
+        """A peer behind fe80:: is where its link is: in the handshake, by `wg set` and `wg show`, and when it roams."""
+        ours, theirs, host_a, host_b = self.connect("nobody", False, 6)
+        our_address, their_address = link_local(ours, "wan"), link_local(theirs, "wan0")
+        peer = {machine: machine.text("wg", "show", "wg0", "peers").strip() for machine in (ours, theirs)}
+        expected = "[%s%%wan]:51821" % their_address
+
+        def we_send_to():
+            return ours.text("wg", "show", "wg0", "endpoints").split("\t")[1].strip()
+
+        def they_send_to(endpoint):
+            theirs.run("wg", "set", "wg0", "peer", peer[theirs], "endpoint", endpoint)
+            host_b.reaches("10.1.0.2")
+
+        they_send_to("[%s%%wan0]:51820" % our_address)  # a handshake from there
+        self.assertEqual(we_send_to(), expected)
+        self.assertEqual(host_a.ping("fd02::2", count=5), 5)
+        they_send_to("192.0.2.1:51820")  # data from elsewhere, and back
+        rig.wait_until(lambda: we_send_to() == "192.0.2.2:51821", "us to follow to IPv4")
+        they_send_to("[%s%%wan0]:51820" % our_address)
+        rig.wait_until(lambda: we_send_to() == expected, "us to follow to the link-local address")
+        self.assertEqual(host_a.ping("10.2.0.2", count=5), 5)
+        # By hand, with a new session that we begin.
+        ours.run("wg", "set", "wg0", "peer", peer[ours], "endpoint", "192.0.2.99:51821")
+        ours.run("wg", "set", "wg0", "peer", peer[ours], "endpoint", expected)
+        self.assertEqual(we_send_to(), expected)
+        self.assertEqual(host_a.ping("10.2.0.2", count=5), 5)
+
     def test_they_initiate_ipv4(self):
         self.check("theirs", False, 4)
 
@@ -119,3 +148,11 @@ class WireguardGo(unittest.TestCase):
 
     def test_they_initiate_ipv6_psk(self):
         self.check("theirs", True, 6)
+
+
+def link_local(machine, interface):
+    """The interface's fe80:: address, once Linux has made sure that nobody else has it."""
+    def found():
+        shown = machine.text("ip", "-6", "-oneline", "address", "show", "dev", interface, "scope", "link")
+        return "tentative" not in shown and re.search(r"fe80:[0-9a-f:]+", shown)
+    return rig.wait_until(found, "a link-local address of %s" % interface)[0]
