@@ -61,6 +61,8 @@ class Udp:
         self.family, self.host = family, host or X_OUTER[family]
         self.socket = machine.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        if family == socket.AF_INET:
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         self.socket.bind((self.host, port))
         self.port = self.socket.getsockname()[1]
         self.gateway = (GATEWAY_OUTER[family], PORT)
@@ -81,7 +83,6 @@ class Udp:
 
     def receive_with_tos(self, timeout=2.0):
         """The next datagram and its IPv4 type of service."""
-        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         self.socket.settimeout(timeout)
         message, ancillary, _, _ = self.socket.recvmsg(65535, 64)
         return message, next(data[0] for level, kind, data in ancillary if (level, kind) == (socket.IPPROTO_IP,
