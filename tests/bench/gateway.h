@@ -79,6 +79,7 @@ class Gateway final : public OuterRoutes {
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
   OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
 
  private:
