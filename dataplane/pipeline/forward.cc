@@ -204,7 +204,8 @@ void drop_martians(WorkerContext& context, Burst& packets) noexcept {
   look_up(fib.routes(), packets.all(), Side::kSource, values);
   unsigned i = 0;
   keep_if(packets, [&](rte_mbuf* m) {
-    const bool own = fib.at(values[i++]).action == Action::kLocal;
+    // All of fe80::/10 is local in the table: it cannot tell our own link-local addresses from a neighbour's.
+    const bool own = fib.at(values[i++]).action == Action::kLocal && !is_ipv6_link_local_source(m);
     if (!own && !is_no_source(m)) return true;
     context.drop(m, Drop::martian_source);
     return false;
