@@ -1,12 +1,11 @@
 #include "dataplane/crypto/aead_lanes.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
 
+#include "dataplane/crypto/aead_sodium.h"
 #include "dataplane/crypto/lanes/kernel.h"
 #include "dataplane/wire/messages.h"
 
@@ -19,33 +18,27 @@ using lanes::Kernel;
 
 class LanesEngine final : public AeadEngine {
  public:
-  LanesEngine(std::string_view name, const Kernel& kernel) : name_(name), kernel_(kernel) {}
+  // `for_few`, if any, takes bursts of too few packets for the kernel to be quicker.
+  LanesEngine(std::string_view name, const Kernel& kernel, std::unique_ptr<AeadEngine> for_few)
+      : name_(name), kernel_(kernel), for_few_(std::move(for_few)) {}
 
   std::string_view name() const noexcept override { return name_; }
 
   void seal(std::span<SealJob> jobs) noexcept override {
+    if (for_few_ && are_few(std::span<const SealJob>(jobs))) return for_few_->seal(jobs);
     in_bursts(jobs, [this](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kAll);
       kernel_.authenticate(burst_);
       for (size_t i = 0; i < burst_.count; ++i) std::memcpy(job_at(i).tag, burst_.tags[i], kTagSize);
-      wipe_keys();
     });
   }
 
   void open(std::span<OpenJob> jobs) noexcept override {
+    if (for_few_ && are_few(std::span<const OpenJob>(jobs))) return for_few_->open(jobs);
     in_bursts(jobs, [this](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
       kernel_.authenticate(burst_);
-      size_t genuine = 0;
-      for (size_t i = 0; i < burst_.count; ++i) {
-        OpenJob& job = job_at(i);
-        job.ok = tags_equal(burst_.tags[i], job.tag);
-        if (job.ok)
-          burst_.packets[genuine++] = burst_.packets[i];
-        else
-          wipe(job.text);
-      }
-      wipe_keys();
+      const size_t genuine = judge(job_at);
       wipe(std::as_writable_bytes(std::span(burst_.tags, burst_.count)));  // the right tags of forged texts
       burst_.count = genuine;
       kernel_.apply_keystream(burst_, Blocks::kText);
@@ -53,6 +46,36 @@ class LanesEngine final : public AeadEngine {
   }
 
  private:
+  // Where most lanes would stay empty libsodium is quicker. Measured on Cascade Lake (AVX-512), in nanoseconds a
+  // packet, sealed and opened: one of 64 bytes 540 and 550 by libsodium, 740 and 1170 by these kernels, which catch up
+  // at 1 KB; two of 64 bytes 377 and 388, 302 and 476.
+  static bool are_few(std::span<const SealJob> jobs) noexcept { return jobs.size() == 1 && bytes_of(jobs) < 1024; }
+  static bool are_few(std::span<const OpenJob> jobs) noexcept {
+    return jobs.size() <= 2 && bytes_of(jobs) < (jobs.size() == 1 ? 1024 : 256);
+  }
+
+  template <class Job>
+  static size_t bytes_of(std::span<const Job> jobs) noexcept {
+    size_t bytes = 0;
+    for (const Job& job : jobs) bytes += job.text.size();
+    return bytes;
+  }
+
+  // Compares the tags; leaves only the genuine packets in the burst. Returns how many.
+  template <class JobAt>
+  size_t judge(JobAt job_at) noexcept {
+    size_t genuine = 0;
+    for (size_t i = 0; i < burst_.count; ++i) {
+      OpenJob& job = job_at(i);
+      job.ok = tags_equal(burst_.tags[i], job.tag);
+      if (!job.ok)
+        wipe(job.text);
+      else if (const size_t to = genuine++; to != i)
+        set_packet(to, job);
+    }
+    return genuine;
+  }
+
   // The texts of a burst should still be in the L1 cache when their tags are computed. More packets are taken up to a
   // multiple of kRound, so that no lanes stay empty.
   static constexpr size_t kBurstBytes = 20 * 1024, kRound = 16;
@@ -76,7 +99,9 @@ class LanesEngine final : public AeadEngine {
   template <class Job>
   void sort_longest_first(std::span<const Job> jobs) noexcept {
     constexpr size_t kClasses = 32;
-    const auto class_of = [](const Job& job) { return kClasses - 1 - std::min(job.text.size() / 64, kClasses - 1); };
+    const auto class_of = [](const Job& job) {
+      return kClasses - 1 - std::min((job.text.size() + 63) / 64, kClasses - 1);
+    };
     std::array<uint16_t, kClasses> next{};
     bool alike = true;
     for (const Job& job : jobs) alike &= class_of(job) == class_of(jobs.front());
@@ -94,20 +119,32 @@ class LanesEngine final : public AeadEngine {
     size_t bytes = 0, i = 0;
     for (; i < limit && (bytes < kBurstBytes || i % kRound != 0); ++i) {
       const auto& job = job_at(i);
-      burst_.packets[i] = {job.key->bytes().data(), job.text.data(), job.text.size(), job.nonce};
+      set_packet(i, job);
       bytes += job.text.size();
     }
     burst_.count = burst_taken_ = i;
   }
 
-  void wipe_keys() noexcept { wipe(std::as_writable_bytes(std::span(burst_.first_blocks, burst_.count))); }
+  template <class Job>
+  void set_packet(size_t i, const Job& job) noexcept {
+    burst_.key[i] = job.key->bytes().data();
+    burst_.text[i] = job.text.data();
+    burst_.size[i] = job.text.size();
+    burst_.nonce[i] = job.nonce;
+  }
 
+  // In constant time. Here and not by libsodium: its function costs as much as a fifth of opening a small packet.
   static bool tags_equal(const std::byte* a, const std::byte* b) noexcept {
-    return crypto_verify_16(reinterpret_cast<const unsigned char*>(a), reinterpret_cast<const unsigned char*>(b)) == 0;
+    uint64_t x[2], y[2];
+    static_assert(sizeof x == kTagSize);
+    std::memcpy(x, a, sizeof x);
+    std::memcpy(y, b, sizeof y);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
   }
 
   const std::string_view name_;
   const Kernel& kernel_;
+  const std::unique_ptr<AeadEngine> for_few_;
   Burst burst_;
   size_t burst_taken_ = 0;                              // jobs of it
   std::array<uint8_t, AeadEngine::kMaxBurst> order_{};  // job numbers, longest text first
@@ -120,11 +157,11 @@ std::unique_ptr<AeadEngine> make(std::string_view name, const Kernel* kernel) {
 }  // namespace
 
 std::unique_ptr<AeadEngine> make_lanes_engine(std::string_view name, const Kernel& kernel) {
-  return std::make_unique<LanesEngine>(name, kernel);
+  return std::make_unique<LanesEngine>(name, kernel, nullptr);
 }
 std::unique_ptr<AeadEngine> make_lanes_engine() {
   for (const auto kernel : {lanes::kernel_avx512ifma, lanes::kernel_avx512, lanes::kernel_avx2})
-    if (auto engine = make(kLanesEngine, kernel())) return engine;
+    if (kernel() != nullptr) return std::make_unique<LanesEngine>(kLanesEngine, *kernel(), make_sodium_engine());
   return nullptr;
 }
 std::unique_ptr<AeadEngine> make_lanes_engine_avx2() { return make(kLanesAvx2Engine, lanes::kernel_avx2()); }

@@ -9,7 +9,8 @@
 
 namespace sluice {
 
-// The best form for this CPU, and its forms by name. nullptr: not on this CPU.
+// The best form for this CPU, with libsodium for bursts of one or two small packets, where that is quicker; and the
+// forms by name, each for every burst. nullptr: not on this CPU.
 inline constexpr std::string_view kLanesEngine = "lanes";
 inline constexpr std::string_view kLanesAvx2Engine = "lanes-avx2";
 inline constexpr std::string_view kLanesAvx512Engine = "lanes-avx512";
@@ -19,7 +20,7 @@ std::unique_ptr<AeadEngine> make_lanes_engine_avx2();
 std::unique_ptr<AeadEngine> make_lanes_engine_avx512();
 std::unique_ptr<AeadEngine> make_lanes_engine_avx512ifma();
 
-// With one kernel, which outlives it. `name` is a literal.
+// With one kernel, which outlives it, for every burst. `name` is a literal.
 std::unique_ptr<AeadEngine> make_lanes_engine(std::string_view name, const lanes::Kernel& kernel);
 
 }  // namespace sluice

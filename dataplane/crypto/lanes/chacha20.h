@@ -1,6 +1,9 @@
 // ChaCha20 (RFC 8439) with every lane of a vector a block of its own: any block of any packet under any key. A group is
-// as many blocks as a vector has 32-bit lanes; its state is 16 vectors, vector i holding word i of every block. Two
-// groups run interleaved where the instruction set has the registers for it: one alone waits for its own results.
+// as many blocks as a vector has 32-bit lanes; its state is 16 vectors, vector i holding word i of every block. Groups
+// are filled in three ways:
+//   column  the same block of as many packets as there are lanes, whose keys are loaded once for all their columns
+//   run     consecutive blocks of one packet
+//   lanes   single blocks of any packets: whatever is left
 //
 // Isa names the vectors and what is done with them: isa_avx2.h, isa_avx512.h.
 #pragma once
@@ -16,120 +19,233 @@ namespace sluice::lanes {
 template <class Isa>
 class ChaCha20 {
  public:
-  ChaCha20() noexcept {}
+  explicit ChaCha20(Burst& burst) noexcept : burst_(burst) {}
   ~ChaCha20() {
-    for (Group& group : groups_) erase(group.initial);
+    for (Source& source : sources_) erase(source.initial);
+    erase(rows_);
   }
   ChaCha20(const ChaCha20&) = delete;
   ChaCha20& operator=(const ChaCha20&) = delete;
 
-  // Adds the packet's blocks from `counter` on to `text`: whole groups of consecutive blocks while there are enough,
-  // the others as single lanes that share groups with other packets.
-  void add(const Packet& packet, uint32_t counter, std::byte* text, size_t size) noexcept {
-    for (; size >= kLanes * kBlock; size -= kLanes * kBlock, text += kLanes * kBlock, counter += kLanes)
-      add_group(packet, counter, text);
-    for (; size > kBlock; size -= kBlock, text += kBlock) add_lane(packet, counter++, text, kBlock);
-    if (size > 0) add_lane(packet, counter, text, size);
-  }
-
-  void finish() noexcept {
-    if (lanes_.used > 0) close_lanes();
-    if (ready_ > 0) run_each();
+  void apply(Blocks blocks) noexcept {
+    size_t first = 0;
+    for (; first + kEnough <= burst_.count; first += kLanes) add_columns(first, blocks);
+    const size_t rest = first;
+    for (; first < burst_.count; ++first) {
+      if (blocks != Blocks::kText) add_first_lane(first, first_blocks_[first - rest]);
+      if (blocks != Blocks::kFirst) add_text(first, 1);
+    }
+    finish();
+    if (blocks != Blocks::kText) keep_one_time_keys(rest);
   }
 
  private:
   using Words = typename Isa::Words;
   static constexpr unsigned kLanes = Isa::kWords;
+  static constexpr unsigned kEnough = kLanes * 3 / 4;  // lanes in use for which a column is worth while
   static constexpr size_t kBlock = 64;
   static constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
-  struct Group {
-    Words initial[16];
+  // Keys and nonces of packets, or of single lanes, whose texts are then here as well.
+  struct Source {
+    Words initial[16];  // state but for the counter
     std::byte* text[kLanes];
-    uint32_t size[kLanes];
-    unsigned used;  // lanes
+    uint64_t size[kLanes];
+  };
+
+  // Blocks that are computed together.
+  struct Group {
+    const Words* initial = nullptr;
+    Words counter = {};
+    std::byte* const* text = nullptr;
+    const uint64_t* size = nullptr;     // of the texts
+    size_t offset = 0;                  // of the blocks in the texts
+    bool whole = false;                 // none of the texts ends before its block does
+    uint32_t* one_time_keys = nullptr;  // if not: what to write instead of texts
+  };
+
+  struct alignas(64) FirstBlock {
+    std::byte bytes[kBlock];
   };
 
   // Single blocks that wait until they are enough for a group.
   struct Lanes {
     const std::byte* key[kLanes];
     alignas(64) uint32_t counter[kLanes];
-    alignas(64) uint32_t nonce_low[kLanes];
-    alignas(64) uint32_t nonce_high[kLanes];
+    alignas(64) uint64_t nonce[kLanes];
     std::byte* text[kLanes];
-    uint32_t size[kLanes];
+    uint64_t size[kLanes];
     unsigned used = 0;
   };
 
-  void add_lane(const Packet& packet, uint32_t counter, std::byte* text, size_t size) noexcept {
+  static constexpr size_t min(size_t a, size_t b) noexcept { return a < b ? a : b; }
+  static constexpr uint32_t blocks_of(size_t size) noexcept {
+    return static_cast<uint32_t>((size + kBlock - 1) / kBlock);
+  }
+
+  // As many columns as have kEnough lanes in use; the packets' further blocks go on their own.
+  void add_columns(size_t first, Blocks blocks) noexcept {
+    const auto used = static_cast<unsigned>(min(kLanes, burst_.count - first));
+    for (unsigned i = used; i < kLanes; ++i) burst_.key[first + i] = burst_.key[first];  // computed in vain
+    for (unsigned i = used; i < kLanes; ++i) burst_.size[first + i] = 0;
+    Source& source = next_source();
+    load_keys(source, burst_.key + first, burst_.nonce + first);
+    if (blocks != Blocks::kText) add_first_column(source, first);
+    if (blocks != Blocks::kFirst) add_text_columns(source, first);
+  }
+
+  void add_first_column(const Source& source, size_t first) noexcept {
+    add({.initial = source.initial, .counter = Isa::broadcast(0), .one_time_keys = burst_.one_time_keys[0] + first});
+  }
+
+  void add_text_columns(const Source& source, size_t first) noexcept {
+    const uint64_t* const size = burst_.size + first;
+    uint64_t shortest = UINT64_MAX, longest = 0;
+    for (unsigned i = 0; i < kLanes; ++i) {
+      shortest = shortest < size[i] ? shortest : size[i];
+      longest = longest > size[i] ? longest : size[i];
+    }
+    const uint32_t end = 1 + blocks_of(size[kEnough - 1]);
+    for (uint32_t counter = 1; counter < end; ++counter)
+      add({.initial = source.initial,
+           .counter = Isa::broadcast(counter),
+           .text = burst_.text + first,
+           .size = size,
+           .offset = (counter - 1) * kBlock,
+           .whole = shortest >= counter * kBlock});
+    if (blocks_of(longest) >= end)
+      for (unsigned i = 0; i < kLanes; ++i) add_text(first + i, end);
+  }
+
+  // The packet's text from a block on: runs while there are enough blocks, then single lanes.
+  void add_text(size_t packet, uint32_t counter) noexcept {
+    const size_t start = (counter - 1) * kBlock;
+    if (start >= burst_.size[packet]) return;
+    std::byte* text = burst_.text[packet] + start;
+    size_t size = burst_.size[packet] - start;
+    for (; size >= kLanes * kBlock; size -= kLanes * kBlock, text += kLanes * kBlock, counter += kLanes)
+      add_run(packet, counter, text);
+    for (; size > 0; text += kBlock, ++counter) {
+      const size_t part = min(size, kBlock);
+      add_lane(packet, counter, text, part);
+      size -= part;
+    }
+  }
+
+  void add_run(size_t packet, uint32_t counter, std::byte* text) noexcept {
+    Source& source = next_source();
+    set_constants(source);
+    for (unsigned i = 0; i < 8; ++i) source.initial[4 + i] = Isa::broadcast_from(burst_.key[packet] + 4 * i);
+    source.initial[14] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet]));
+    source.initial[15] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet] >> 32));
+    for (unsigned i = 0; i < kLanes; ++i) source.text[i] = text + i * kBlock;
+    add({.initial = source.initial,
+         .counter = Isa::add(Isa::broadcast(counter), Isa::ascending()),
+         .text = source.text,
+         .whole = true});
+  }
+
+  void add_first_lane(size_t packet, FirstBlock& block) noexcept {
+    block = {};
+    add_lane(packet, 0, block.bytes, kBlock);
+  }
+
+  void add_lane(size_t packet, uint32_t counter, std::byte* text, size_t size) noexcept {
     const unsigned i = lanes_.used++;
-    lanes_.key[i] = packet.key;
+    lanes_.key[i] = burst_.key[packet];
     lanes_.counter[i] = counter;
-    lanes_.nonce_low[i] = static_cast<uint32_t>(packet.nonce);
-    lanes_.nonce_high[i] = static_cast<uint32_t>(packet.nonce >> 32);
+    lanes_.nonce[i] = burst_.nonce[packet];
     lanes_.text[i] = text;
-    lanes_.size[i] = static_cast<uint32_t>(size);
+    lanes_.size[i] = size;
     if (lanes_.used == kLanes) close_lanes();
   }
 
   void close_lanes() noexcept {
-    Group& group = groups_[ready_];
-    group.used = lanes_.used;
+    Source& source = next_source();
+    bool whole = true;
     for (unsigned i = 0; i < kLanes; ++i) {
-      if (i >= lanes_.used) lanes_.key[i] = lanes_.key[0];  // computed in vain
-      group.text[i] = lanes_.text[i];
-      group.size[i] = lanes_.size[i];
+      if (i >= lanes_.used) {  // computed in vain
+        lanes_.key[i] = lanes_.key[0];
+        lanes_.size[i] = 0;
+      }
+      source.text[i] = lanes_.text[i];
+      source.size[i] = lanes_.size[i];
+      whole &= lanes_.size[i] == kBlock;
     }
-    for (unsigned i = 0; i < 4; ++i) group.initial[i] = Isa::broadcast(kConstants[i]);
-    Isa::load_keys(lanes_.key, group.initial + 4);
-    group.initial[12] = Isa::load(lanes_.counter);
-    group.initial[13] = Isa::broadcast(0);
-    group.initial[14] = Isa::load(lanes_.nonce_low);
-    group.initial[15] = Isa::load(lanes_.nonce_high);
     lanes_.used = 0;
-    group_is_ready();
+    load_keys(source, lanes_.key, lanes_.nonce);
+    add({.initial = source.initial,
+         .counter = Isa::load(lanes_.counter),
+         .text = source.text,
+         .size = source.size,
+         .whole = whole});
   }
 
-  void add_group(const Packet& packet, uint32_t counter, std::byte* text) noexcept {
-    Group& group = groups_[ready_];
-    group.used = kLanes;
-    for (unsigned i = 0; i < kLanes; ++i) {
-      group.text[i] = text + i * kBlock;
-      group.size[i] = kBlock;
+  // One that the group that waits, if any, does not need.
+  Source& next_source() noexcept {
+    static_assert(Isa::kGroupsInFlight <= 2);
+    const unsigned other = ready_ > 0 && waiting_[0].initial == sources_[0].initial ? 1 : 0;
+    return sources_[other % Isa::kGroupsInFlight];
+  }
+
+  static void set_constants(Source& source) noexcept {
+    for (unsigned i = 0; i < 4; ++i) source.initial[i] = Isa::broadcast(kConstants[i]);
+    source.initial[13] = Isa::broadcast(0);
+  }
+
+  static void load_keys(Source& source, const std::byte* const* keys, const uint64_t* nonces) noexcept {
+    set_constants(source);
+    Isa::load_keys(keys, source.initial + 4);
+    Isa::split(nonces, source.initial[14], source.initial[15]);
+  }
+
+  [[gnu::always_inline]] inline void add(const Group& group) noexcept {
+    if constexpr (Isa::kGroupsInFlight == 1) {
+      run<1>(&group);
+    } else {
+      waiting_[ready_] = group;
+      if (++ready_ < Isa::kGroupsInFlight) return;
+      run<Isa::kGroupsInFlight>(waiting_);
+      ready_ = 0;
     }
-    for (unsigned i = 0; i < 4; ++i) group.initial[i] = Isa::broadcast(kConstants[i]);
-    for (unsigned i = 0; i < 8; ++i) group.initial[4 + i] = Isa::broadcast_from(packet.key + 4 * i);
-    group.initial[12] = Isa::add(Isa::broadcast(counter), Isa::ascending());
-    group.initial[13] = Isa::broadcast(0);
-    group.initial[14] = Isa::broadcast(static_cast<uint32_t>(packet.nonce));
-    group.initial[15] = Isa::broadcast(static_cast<uint32_t>(packet.nonce >> 32));
-    group_is_ready();
   }
 
-  void group_is_ready() noexcept {
-    if (++ready_ < Isa::kGroupsInFlight) return;
-    run<Isa::kGroupsInFlight>(groups_);
-    ready_ = 0;
-  }
-
-  void run_each() noexcept {
-    for (unsigned i = 0; i < ready_; ++i) run<1>(groups_ + i);
+  void finish() noexcept {
+    if (lanes_.used > 0) close_lanes();
+    for (unsigned i = 0; i < ready_; ++i) run<1>(waiting_ + i);
     ready_ = 0;
   }
 
   template <unsigned kCount>
-  static void run(const Group* groups) noexcept {
+  [[gnu::noinline]] void run(const Group* groups) noexcept {
     Words state[kCount][16];
     for (unsigned g = 0; g < kCount; ++g)
-      for (unsigned i = 0; i < 16; ++i) state[g][i] = groups[g].initial[i];
+      for (unsigned i = 0; i < 16; ++i) state[g][i] = i == 12 ? groups[g].counter : groups[g].initial[i];
     for (unsigned round = 0; round < 20; round += 2) {
       for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
       for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
     }
-    for (unsigned g = 0; g < kCount; ++g) {
-      for (unsigned i = 0; i < 16; ++i) state[g][i] = Isa::add(state[g][i], groups[g].initial[i]);
-      Isa::xor_blocks(state[g], groups[g].text, groups[g].size, groups[g].used);
+    asm volatile("" : : : "memory");  // no copies of the initial states: they are operands in memory
+    for (unsigned g = 0; g < kCount; ++g) use(groups[g], state[g]);
+  }
+
+  [[gnu::always_inline]] inline void use(const Group& group, Words* state) noexcept {
+    constexpr unsigned kVectors = 16 / kLanes;  // per block
+    for (unsigned i = 0; i < 16; ++i) state[i] = Isa::add(state[i], i == 12 ? group.counter : group.initial[i]);
+    if (group.one_time_keys != nullptr) {
+      for (unsigned i = 0; i < 8; ++i) Isa::store(group.one_time_keys + i * Burst::kStride, state[i]);
+      return;
     }
+    Isa::transpose_blocks(state);
+    if (group.whole) {
+      for (unsigned i = 0; i < kLanes; ++i) Isa::xor_block(group.text[i] + group.offset, state + i * kVectors);
+      return;
+    }
+    for (unsigned i = 0; i < 16; ++i) rows_[i] = state[i];
+    for (unsigned i = 0; i < kLanes; ++i)
+      if (group.size[i] > group.offset)
+        Isa::xor_partly(group.text[i] + group.offset, rows_ + i * kVectors,
+                        static_cast<uint32_t>(min(group.size[i] - group.offset, kBlock)));
   }
 
   // Four quarter rounds, step by step so that four independent instructions follow each other: of the columns
@@ -152,9 +268,21 @@ class ChaCha20 {
     to = Isa::template rotate_left<kBits>(Isa::bit_xor(to, with));
   }
 
-  Group groups_[Isa::kGroupsInFlight];
-  unsigned ready_ = 0;
+  // Of packets whose first blocks were lanes.
+  void keep_one_time_keys(size_t first) noexcept {
+    for (size_t packet = first; packet < burst_.count; ++packet)
+      for (unsigned i = 0; i < 8; ++i)
+        __builtin_memcpy(&burst_.one_time_keys[i][packet], first_blocks_[packet - first].bytes + 4 * i, 4);
+    for (size_t packet = first; packet < burst_.count; ++packet) erase(first_blocks_[packet - first]);
+  }
+
+  Burst& burst_;
+  Source sources_[Isa::kGroupsInFlight];
+  Group waiting_[Isa::kGroupsInFlight];
+  unsigned ready_ = 0;  // of the waiting
   Lanes lanes_;
+  Words rows_[16];                    // keystream blocks of a group that is not whole
+  FirstBlock first_blocks_[kEnough];  // zero until they are computed
 };
 
 }  // namespace sluice::lanes

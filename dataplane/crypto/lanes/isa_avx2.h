@@ -17,6 +17,7 @@ struct Avx2 {
   static constexpr unsigned kGroupsInFlight = 1;  // 16 registers: one state, and even that leaves none for temporaries
 
   static Words load(const uint32_t* words) noexcept { return load256(words); }
+  static void store(uint32_t* words, Words a) noexcept { store256(words, a); }
   static Words broadcast(uint32_t word) noexcept { return _mm256_set1_epi32(static_cast<int>(word)); }
   static Words broadcast_from(const std::byte* word) noexcept {
     uint32_t value;
@@ -44,25 +45,46 @@ struct Avx2 {
     transpose(out);
   }
 
-  // Adds the keystream blocks, whose words `state` holds one per vector, to the texts.
-  [[gnu::always_inline]] static inline void xor_blocks(Words* state, std::byte* const* text, const uint32_t* size,
-                                                       unsigned count) noexcept {
-    transpose(state);      // the first halves of all blocks
-    transpose(state + 8);  // the second ones
-    alignas(32) Words rows[2 * kWords];
-    for (unsigned i = 0; i < kWords; ++i) {
-      rows[2 * i] = state[i];
-      rows[2 * i + 1] = state[kWords + i];
+  // The halves of 8 numbers of 64 bits.
+  static void split(const uint64_t* longs, Words& low, Words& high) noexcept {
+    const __m256 first = _mm256_castsi256_ps(load256(longs)), second = _mm256_castsi256_ps(load256(longs + 4));
+    low = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88)), 0xd8);
+    high = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xdd)), 0xd8);
+  }
+
+  // From 16 vectors of one word of every block to 8 blocks of two vectors.
+  [[gnu::always_inline]] static inline void transpose_blocks(Words* state) noexcept {
+    Words first[8], second[8];  // halves
+    for (unsigned i = 0; i < 8; ++i) first[i] = state[i];
+    for (unsigned i = 0; i < 8; ++i) second[i] = state[8 + i];
+    transpose(first);
+    transpose(second);
+    for (unsigned i = 0; i < 8; ++i) {
+      state[2 * i] = first[i];
+      state[2 * i + 1] = second[i];
     }
-    for (unsigned i = 0; i < count; ++i) {
-      if (size[i] == 64) {
-        xor256(text[i], rows[2 * i]);
-        xor256(text[i] + 32, rows[2 * i + 1]);
-      } else {
-        xor_partly(text[i], reinterpret_cast<const std::byte*>(rows + 2 * i), size[i]);
-      }
+  }
+
+  [[gnu::always_inline]] static inline void xor_block(std::byte* text, const Words* block) noexcept {
+    xor256(text, block[0]);
+    xor256(text + 32, block[1]);
+  }
+  static void xor_partly(std::byte* text, const Words* block, uint32_t size) noexcept {
+    const std::byte* const keystream = reinterpret_cast<const std::byte*>(block);
+    if (size == 64) return xor_block(text, block);
+    uint32_t at = 0;
+    if ((size & 32) != 0) {
+      xor256(text, block[0]);
+      at = 32;
     }
-    erase(rows);
+    for (; at + 8 <= size; at += 8) {
+      uint64_t a, b;
+      __builtin_memcpy(&a, text + at, sizeof a);
+      __builtin_memcpy(&b, keystream + at, sizeof b);
+      a ^= b;
+      __builtin_memcpy(text + at, &a, sizeof a);
+    }
+    for (; at < size; ++at) text[at] ^= keystream[at];
   }
 
   // --- 64-bit lanes (Poly1305) ---
@@ -90,6 +112,20 @@ struct Avx2 {
   }
   static Longs multiply32(Longs a, Longs b) noexcept { return _mm256_mul_epu32(a, b); }  // the low halves
 
+  // Words to 64-bit lanes; lane i takes the word of number lanes[i].
+  static Longs widen(const uint32_t* words, const uint32_t* lanes) noexcept {
+    return _mm256_cvtepu32_epi64(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(load256(words), load256(lanes))));
+  }
+
+  // Up to 16 bytes, and zeros behind them.
+  static void copy_padded(std::byte* to, const std::byte* from, size_t size) noexcept {
+    uint64_t half[2] = {};
+    const size_t whole = size / 8;
+    for (size_t i = 0; i < whole; ++i) __builtin_memcpy(&half[i], from + 8 * i, 8);
+    for (size_t i = whole * 8; i < size; ++i) half[whole] |= static_cast<uint64_t>(from[i]) << (8 * (i % 8));
+    __builtin_memcpy(to, half, sizeof half);
+  }
+
   // 16 bytes for every lane, as two 64-bit numbers.
   [[gnu::always_inline]] static inline void load_blocks(const std::byte* const* from, ptrdiff_t offset, Longs& low,
                                                         Longs& high) noexcept {
@@ -104,23 +140,6 @@ struct Avx2 {
   static void store256(void* to, __m256i a) noexcept { _mm256_storeu_si256(static_cast<__m256i*>(to), a); }
   static void xor256(std::byte* text, __m256i keystream) noexcept {
     store256(text, _mm256_xor_si256(keystream, load256(text)));
-  }
-
-  // Fewer than 64 bytes.
-  static void xor_partly(std::byte* text, const std::byte* keystream, uint32_t size) noexcept {
-    uint32_t at = 0;
-    if ((size & 32) != 0) {
-      xor256(text, load256(keystream));
-      at = 32;
-    }
-    for (; at + 8 <= size; at += 8) {
-      uint64_t a, b;
-      __builtin_memcpy(&a, text + at, sizeof a);
-      __builtin_memcpy(&b, keystream + at, sizeof b);
-      a ^= b;
-      __builtin_memcpy(text + at, &a, sizeof a);
-    }
-    for (; at < size; ++at) text[at] ^= keystream[at];
   }
 
   static __m256i two_blocks(const std::byte* first, const std::byte* second) noexcept {

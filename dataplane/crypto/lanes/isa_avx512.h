@@ -14,9 +14,11 @@ struct Avx512 {
   // --- 32-bit lanes (ChaCha20) ---
   using Words = __m512i;
   static constexpr unsigned kWords = 16;
-  static constexpr unsigned kGroupsInFlight = 2;  // 32 registers: two states
+  // CPUs with these instructions but not IFMA compute vectors of 512 bits on two ports: one group keeps them busy.
+  static constexpr unsigned kGroupsInFlight = 1;
 
   static Words load(const uint32_t* words) noexcept { return _mm512_load_si512(words); }
+  static void store(uint32_t* words, Words a) noexcept { _mm512_store_si512(words, a); }
   static Words broadcast(uint32_t word) noexcept { return _mm512_set1_epi32(static_cast<int>(word)); }
   static Words broadcast_from(const std::byte* word) noexcept {
     return _mm512_set1_epi32(static_cast<int>(word32(word)));
@@ -46,9 +48,16 @@ struct Avx512 {
     }
   }
 
-  // Adds the keystream blocks, whose words `state` holds one per vector, to the texts.
-  [[gnu::always_inline]] static inline void xor_blocks(Words* state, std::byte* const* text, const uint32_t* size,
-                                                       unsigned count) noexcept {
+  // The halves of 16 numbers of 64 bits.
+  static void split(const uint64_t* longs, Words& low, Words& high) noexcept {
+    const Words even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const Words first = _mm512_load_si512(longs), second = _mm512_load_si512(longs + 8);
+    low = _mm512_permutex2var_epi32(first, even, second);
+    high = _mm512_permutex2var_epi32(first, _mm512_add_epi32(even, _mm512_set1_epi32(1)), second);
+  }
+
+  // From 16 vectors of one word of every block to 16 blocks.
+  [[gnu::always_inline]] static inline void transpose_blocks(Words* state) noexcept {
     for (unsigned i = 0; i < 16; i += 4) transpose_quarters(state + i);
     for (unsigned i = 0; i < 4; ++i) {  // 4 x 4 blocks of 128 bits
       const Words a = _mm512_shuffle_i32x4(state[i], state[4 + i], 0x88);
@@ -60,21 +69,22 @@ struct Avx512 {
       state[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
       state[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
     }
-    if (count == kWords) {
-      for (unsigned i = 0; i < kWords; ++i) xor_block(state[i], text[i], size[i]);
-    } else {
-      alignas(64) Words rows[kWords];
-      for (unsigned i = 0; i < kWords; ++i) rows[i] = state[i];
-      for (unsigned i = 0; i < count; ++i) xor_block(rows[i], text[i], size[i]);
-      erase(rows);
-    }
+  }
+
+  [[gnu::always_inline]] static inline void xor_block(std::byte* text, const Words* block) noexcept {
+    _mm512_storeu_si512(text, _mm512_xor_si512(*block, _mm512_loadu_si512(text)));
+  }
+  [[gnu::always_inline]] static inline void xor_partly(std::byte* text, const Words* block, uint32_t size) noexcept {
+    if (size == 64) return xor_block(text, block);
+    const __mmask64 bytes = _bzhi_u64(~uint64_t{0}, size);
+    _mm512_mask_storeu_epi8(text, bytes, _mm512_xor_si512(*block, _mm512_maskz_loadu_epi8(bytes, text)));
   }
 
   // --- 64-bit lanes (Poly1305) ---
   using Longs = __m512i;
   static constexpr unsigned kLongs = 8;
 
-  static Longs load(const uint64_t* longs) noexcept { return _mm512_load_si512(longs); }
+  static Longs load(const uint64_t* longs) noexcept { return _mm512_loadu_si512(longs); }
   static void store(uint64_t* longs, Longs a) noexcept { _mm512_store_si512(longs, a); }
   static Longs broadcast64(uint64_t a) noexcept { return _mm512_set1_epi64(static_cast<long long>(a)); }
   static Longs add64(Longs a, Longs b) noexcept { return _mm512_add_epi64(a, b); }
@@ -96,6 +106,18 @@ struct Avx512 {
     return _mm512_slli_epi64(a, kBits);
   }
   static Longs multiply32(Longs a, Longs b) noexcept { return _mm512_mul_epu32(a, b); }  // the low halves
+
+  // Words to 64-bit lanes; lane i takes the word of number lanes[i].
+  static Longs widen(const uint32_t* words, const uint32_t* lanes) noexcept {
+    return _mm512_cvtepu32_epi64(_mm256_permutevar8x32_epi32(row256(reinterpret_cast<const std::byte*>(words)),
+                                                             row256(reinterpret_cast<const std::byte*>(lanes))));
+  }
+
+  // Up to 16 bytes, and zeros behind them.
+  static void copy_padded(std::byte* to, const std::byte* from, size_t size) noexcept {
+    const auto bytes = static_cast<__mmask16>(_bzhi_u32(0xffff, static_cast<uint32_t>(size)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_maskz_loadu_epi8(bytes, from));
+  }
 
   // 16 bytes for every lane, as two 64-bit numbers.
   [[gnu::always_inline]] static inline void load_blocks(const std::byte* const* from, ptrdiff_t offset, Longs& low,
@@ -126,15 +148,6 @@ struct Avx512 {
     v[1] = _mm512_unpackhi_epi64(a, c);
     v[2] = _mm512_unpacklo_epi64(b, d);
     v[3] = _mm512_unpackhi_epi64(b, d);
-  }
-
-  [[gnu::always_inline]] static inline void xor_block(Words keystream, std::byte* text, uint32_t size) noexcept {
-    if (size == 64) {
-      _mm512_storeu_si512(text, _mm512_xor_si512(keystream, _mm512_loadu_si512(text)));
-    } else {
-      const __mmask64 bytes = _bzhi_u64(~uint64_t{0}, size);
-      _mm512_mask_storeu_epi8(text, bytes, _mm512_xor_si512(keystream, _mm512_maskz_loadu_epi8(bytes, text)));
-    }
   }
 
   [[gnu::always_inline]] static inline __m512i four_blocks(const std::byte* const* from, ptrdiff_t offset) noexcept {

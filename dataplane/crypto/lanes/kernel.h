@@ -8,33 +8,27 @@
 
 namespace sluice::lanes {
 
-struct Packet {
-  const std::byte* key;  // 32 bytes
-  std::byte* text;
-  size_t size;
-  uint64_t nonce;
-};
-
-struct alignas(64) KeystreamBlock {
-  std::byte bytes[64];
-};
-
-// Packets that are processed together; longest first (roughly is enough), so that lanes finish together.
+// Packets that are processed together; longest first (roughly is enough), so that lanes finish together. An array for
+// every field: vectors are loaded from them.
 struct Burst {
   static constexpr size_t kMaxPackets = 64;
   size_t count = 0;
-  Packet packets[kMaxPackets];
-  KeystreamBlock first_blocks[kMaxPackets] =
-      {};                           // Poly1305's one-time keys. Secret; zero when a kernel is called for them
+  const std::byte* key[kMaxPackets];  // 32 bytes each
+  alignas(64) std::byte* text[kMaxPackets];
+  alignas(64) uint64_t size[kMaxPackets];
+  alignas(64) uint64_t nonce[kMaxPackets];
+  // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s. Room for a vector after the last.
+  static constexpr size_t kStride = kMaxPackets + 16;
+  alignas(64) uint32_t one_time_keys[8][kStride];
   std::byte tags[kMaxPackets][16];  // secret until they have been sent
 };
 
-// Which blocks of the packets' keystreams: number 0 goes to first_blocks, the others are added to the texts.
+// Which blocks of the packets' keystreams: number 0 gives the one-time keys, the others are added to the texts.
 enum class Blocks { kFirst, kText, kAll };
 
 struct Kernel {
-  void (*apply_keystream)(Burst&, Blocks) noexcept;
-  void (*authenticate)(Burst&) noexcept;  // tags of the texts as they are, with the keys in first_blocks
+  void (*apply_keystream)(Burst&, Blocks) noexcept;  // reads keys and nonces; may write to unused entries of the burst
+  void (*authenticate)(Burst&) noexcept;             // tags of the texts as they are; erases the one-time keys
 };
 
 // nullptr: not on this CPU.

@@ -9,14 +9,7 @@ namespace sluice::lanes {
 
 template <class Isa>
 void apply_keystream(Burst& burst, Blocks blocks) noexcept {
-  ChaCha20<Isa> cipher;
-  if (blocks != Blocks::kText)
-    for (size_t i = 0; i < burst.count; ++i)
-      cipher.add(burst.packets[i], 0, burst.first_blocks[i].bytes, sizeof burst.first_blocks[i].bytes);
-  if (blocks != Blocks::kFirst)
-    for (size_t i = 0; i < burst.count; ++i)
-      cipher.add(burst.packets[i], 1, burst.packets[i].text, burst.packets[i].size);
-  cipher.finish();
+  ChaCha20<Isa>(burst).apply(blocks);
 }
 
 template <class Field>

@@ -1,6 +1,7 @@
 #include "tests/unit/crypto/portable_lanes.h"
 
 #include <cstring>
+#include <utility>
 
 #include "dataplane/crypto/lanes/kernel_text.h"
 #include "dataplane/crypto/lanes/radix26.h"
@@ -28,6 +29,7 @@ struct Portable {
   static Words load(const uint32_t* words) {
     return each_word([=](unsigned i) { return words[i]; });
   }
+  static void store(uint32_t* words, const Words& a) { std::memcpy(words, a.lane, sizeof a.lane); }
   static Words broadcast(uint32_t word) {
     return each_word([=](unsigned) { return word; });
   }
@@ -49,10 +51,17 @@ struct Portable {
     for (unsigned word = 0; word < 8; ++word)
       out[word] = each_word([=](unsigned i) { return word_at(keys[i] + 4 * word); });
   }
-  static void xor_blocks(const Words* state, std::byte* const* text, const uint32_t* size, unsigned count) {
-    for (unsigned i = 0; i < count; ++i)
-      for (uint32_t at = 0; at < size[i]; ++at)
-        text[i][at] ^= static_cast<std::byte>(state[at / 4].lane[i] >> (8 * (at % 4)));
+  static void split(const uint64_t* longs, Words& low, Words& high) {
+    low = each_word([=](unsigned i) { return static_cast<uint32_t>(longs[i]); });
+    high = each_word([=](unsigned i) { return static_cast<uint32_t>(longs[i] >> 32); });
+  }
+  static void transpose_blocks(Words* state) {
+    for (unsigned row = 0; row < kWords; ++row)
+      for (unsigned column = 0; column < row; ++column) std::swap(state[row].lane[column], state[column].lane[row]);
+  }
+  static void xor_block(std::byte* text, const Words* block) { xor_partly(text, block, sizeof *block); }
+  static void xor_partly(std::byte* text, const Words* block, uint32_t size) {
+    for (uint32_t at = 0; at < size; ++at) text[at] ^= static_cast<std::byte>(block->lane[at / 4] >> (8 * (at % 4)));
   }
 
   struct Longs {
@@ -107,6 +116,13 @@ struct Portable {
   static Longs multiply_add_high52(const Longs& sum, const Longs& a, const Longs& b) {
     return each_long(
         [&](unsigned i) { return sum.lane[i] + static_cast<uint64_t>(product52(a.lane[i], b.lane[i]) >> 52); });
+  }
+  static Longs widen(const uint32_t* words, const uint32_t* lanes) {
+    return each_long([=](unsigned i) { return uint64_t{words[lanes[i]]}; });
+  }
+  static void copy_padded(std::byte* to, const std::byte* from, size_t size) {
+    std::memset(to, 0, 16);
+    std::memcpy(to, from, size);
   }
   static void load_blocks(const std::byte* const* from, ptrdiff_t offset, Longs& low, Longs& high) {
     for (unsigned i = 0; i < kLongs; ++i) {

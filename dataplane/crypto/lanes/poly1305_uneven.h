@@ -1,0 +1,218 @@
+// Poly1305 over packets of different lengths, or too few of them for all lanes. A packet then takes 1, 2, 4 or 8 lanes
+// ("parts") that read every, every second, fourth or eighth block and multiply by that power of r.
+//
+// Lanes of different lengths end together: short ones start later and add nothing until then. Steps are therefore
+// counted by how many are left.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dataplane/crypto/lanes/erase.h"
+#include "dataplane/crypto/lanes/kernel.h"
+#include "dataplane/crypto/lanes/poly1305_steps.h"
+
+namespace sluice::lanes {
+
+template <class Field>
+class UnevenGroup {
+ public:
+  // Takes packets of the burst from number `first` on; returns how many.
+  [[gnu::noinline]] static size_t authenticate(Burst& burst, size_t first) noexcept {
+    UnevenGroup group(burst, first);
+    group.advance();
+    group.end();
+    return group.packets_;
+  }
+
+ private:
+  using Isa = typename Field::Isa;
+  using Longs = typename Isa::Longs;
+  using Number = typename Field::Number;
+  using Factor = typename Field::Factor;
+  using Steps = Poly1305Steps<Field>;
+  static constexpr unsigned kLanes = Isa::kLongs;
+  static constexpr size_t kBlock = Steps::kBlock;
+  static constexpr std::byte kNothing[kBlock] = {};
+
+  static constexpr size_t min(size_t a, size_t b) noexcept { return a < b ? a : b; }
+  static constexpr size_t max(size_t a, size_t b) noexcept { return a > b ? a : b; }
+
+  UnevenGroup(Burst& burst, size_t first) noexcept
+      : burst_(burst),
+        first_(first),
+        parts_log2_(choose_parts_log2(burst, first)),
+        packets_(min(kLanes >> parts_log2_, burst.count - first)) {
+    size_t longest = 0, shortest = SIZE_MAX;
+    uint64_t ends = 0;
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      const size_t packet = packet_of(lane), blocks = Steps::blocks_of(burst.size[packet]);
+      size_[lane] = burst.size[packet];
+      blocks_[lane] = blocks + part_of(lane);
+      end_[lane] = burst.text[packet] + blocks_[lane] * kBlock;
+      longest = max(longest, blocks);
+      shortest = min(shortest, blocks);
+      ends |= burst.size[packet];
+    }
+    if (ends % kBlock != 0) copy_last_blocks();
+    left_ = (longest + parts() - 1) >> parts_log2_;
+    regular_from_ = shortest >> parts_log2_;
+    regular_to_ = parts() == 1 && ends % kBlock != 0 ? 2 : 1;
+    set_factors();
+  }
+
+  ~UnevenGroup() {
+    erase(n_);
+    erase(factor_);
+    erase(last_factor_);
+  }
+  UnevenGroup(const UnevenGroup&) = delete;
+  UnevenGroup& operator=(const UnevenGroup&) = delete;
+
+  // As many lanes per packet (a power of two) as keep most lanes busy for most of the steps.
+  static unsigned choose_parts_log2(const Burst& burst, size_t first) noexcept {
+    constexpr size_t kCost = 6;  // of one more doubling, in steps
+    const size_t longest = Steps::blocks_of(burst.size[first]);
+    const size_t rest = burst.count - first;
+    if (rest >= kLanes && 4 * Steps::blocks_of(burst.size[first + kLanes - 1]) >= 3 * longest) return 0;
+    unsigned best = 0;
+    size_t best_work = 0, best_steps = 1, overhead = 2;
+    for (unsigned log2 = 0; kLanes >> log2 > 0; ++log2, overhead += kCost) {
+      size_t work = 0;
+      for (size_t p = 0; p < min(kLanes >> log2, rest); ++p) work += Steps::blocks_of(burst.size[first + p]);
+      const size_t steps = (longest >> log2) + 1 + overhead;
+      if (work * best_steps > best_work * steps) {
+        best = log2;
+        best_work = work;
+        best_steps = steps;
+      }
+    }
+    return best;
+  }
+
+  unsigned parts() const noexcept { return 1u << parts_log2_; }
+  // Lanes without a packet repeat the last one.
+  size_t packet_of(unsigned lane) const noexcept { return first_ + min(lane >> parts_log2_, packets_ - 1); }
+  unsigned part_of(unsigned lane) const noexcept { return lane & (parts() - 1); }
+  // From a lane's end_ to the block that it adds next, and from there to the following one.
+  ptrdiff_t offset() const noexcept { return -static_cast<ptrdiff_t>(kBlock * (left_ << parts_log2_)); }
+  ptrdiff_t stride() const noexcept { return static_cast<ptrdiff_t>(kBlock << parts_log2_); }
+
+  void copy_last_blocks() noexcept {
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      const size_t rest = size_[lane] % kBlock;
+      Isa::copy_padded(last_block_[lane], burst_.text[packet_of(lane)] + (size_[lane] - rest), rest);
+    }
+  }
+
+  void set_factors() noexcept {
+    const Number r = Steps::read_r(burst_, first_, parts_log2_);
+    factor_ = Field::factor(r);
+    if (parts() > 1) set_factors_of_parts(r);
+  }
+
+  // All multiply by r^parts, until the end: then a part that is d parts before the packet's last one multiplies by
+  // r^(d + 1).
+  void set_factors_of_parts(Number last) noexcept {
+    for (unsigned power = 1; power < parts(); power *= 2) {
+      alignas(64) uint64_t distance_has_bit[kLanes];
+      for (unsigned lane = 0; lane < kLanes; ++lane)
+        distance_has_bit[lane] = (~part_of(lane) & power) != 0 ? ~uint64_t{0} : 0;
+      const Longs mask = Isa::load(distance_has_bit);
+      const Number more = Field::multiply(last, factor_);
+      for (unsigned i = 0; i < Field::kLimbs; ++i) last.limb[i] = Isa::select(mask, more.limb[i], last.limb[i]);
+      Number square;
+      for (unsigned i = 0; i < Field::kLimbs; ++i) square.limb[i] = factor_.limb[i];
+      factor_ = Field::factor(Field::multiply(square, factor_));
+    }
+    last_factor_ = last;
+  }
+
+  void advance() noexcept {
+    n_ = next_blocks();
+    --left_;
+    while (left_ > regular_from_) step();
+    if constexpr (Field::kWide > 1)
+      if (const size_t steps = left_ - min(left_, regular_to_); steps >= Steps::kLong) {
+        Steps::advance_wide(n_, factor_, end_, offset(), stride(), steps / Field::kWide);
+        left_ -= steps / Field::kWide * Field::kWide;
+      }
+    if (left_ > regular_to_) advance_regular(left_ - regular_to_);
+    while (left_ > 0) step();
+  }
+
+  // Steps in which every lane has a whole block of its text.
+  void advance_regular(size_t steps) noexcept {
+    Number n = n_;
+    ptrdiff_t at = offset();
+    for (size_t i = 0; i < steps; ++i, at += stride()) n = Steps::multiply_add(n, factor_, Steps::load(end_, at));
+    n_ = n;
+    left_ -= steps;
+  }
+
+  [[gnu::noinline]] void step() noexcept {
+    n_ = Steps::multiply_add(n_, factor_, next_blocks());
+    --left_;
+  }
+
+  Number next_blocks() noexcept {
+    if (left_ <= regular_from_ && left_ > regular_to_) return Steps::load(end_, offset());
+    if (left_ == 1 && parts() == 1) return Steps::lengths(Isa::load(size_));
+    const std::byte* at[kLanes];
+    alignas(64) uint64_t begun[kLanes];
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      const auto number = static_cast<ptrdiff_t>(blocks_[lane]) - static_cast<ptrdiff_t>(left_ << parts_log2_);
+      begun[lane] = number >= 0;
+      at[lane] = number >= 0 ? block(lane, static_cast<size_t>(number) * kBlock) : kNothing;
+    }
+    Longs low, high;
+    Isa::load_blocks(at, 0, low, high);
+    return Field::number(low, high, Isa::load(begun));
+  }
+
+  const std::byte* block(unsigned lane, size_t start) noexcept {
+    if (start + kBlock <= size_[lane]) return end_[lane] + offset();
+    if (start < size_[lane]) return last_block_[lane];
+    lengths_[lane][1] = size_[lane];
+    return reinterpret_cast<const std::byte*>(lengths_[lane]);
+  }
+
+  void end() noexcept {
+    if (parts() == 1)
+      n_ = Field::multiply(n_, factor_);
+    else
+      add_parts();
+    Steps::write_tags(burst_, first_, parts_log2_, packets_, n_);
+  }
+
+  // Ends the parts and sums them in the packet's first lane.
+  void add_parts() noexcept {
+    n_ = Field::multiply(n_, Field::factor(last_factor_));
+    alignas(64) uint64_t limbs[kLanes];
+    for (unsigned i = 0; i < Field::kLimbs; ++i) {
+      Isa::store(limbs, n_.limb[i]);
+      for (unsigned lane = 0; lane < kLanes; lane += parts())
+        for (unsigned part = 1; part < parts(); ++part) limbs[lane] += limbs[lane + part];
+      n_.limb[i] = Isa::load(limbs);
+    }
+    n_ = Field::carried(n_);
+    erase(limbs);
+  }
+
+  Number n_;
+  Factor factor_;
+  Number last_factor_ = {};  // if there are parts
+  Burst& burst_;
+  const size_t first_;
+  const unsigned parts_log2_;  // of the lanes per packet
+  const size_t packets_;
+  size_t left_;                       // steps still to be made
+  size_t regular_from_, regular_to_;  // between so many left, every lane has whole blocks of its text
+  alignas(64) uint64_t size_[kLanes];
+  size_t blocks_[kLanes];                 // of the lane's packet, and the lane's part
+  const std::byte* end_[kLanes];          // of so many blocks
+  std::byte last_block_[kLanes][kBlock];  // of texts that are no multiple of 16
+  uint64_t lengths_[kLanes][2] = {};      // of additional data: 0; of the text
+};
+
+}  // namespace sluice::lanes
