@@ -21,6 +21,7 @@ Outcome measure_path(const Options& options);
 Outcome measure_peers(const Options& options);
 Outcome measure_spread(const Options& options);
 Outcome measure_handshake(const Options& options);
+Outcome measure_memory(const Options& options);
 Outcome measure_flood(const Options& options);
 
 }  // namespace sluice::bench

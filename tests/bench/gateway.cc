@@ -129,12 +129,16 @@ PeerControl& Gateway::add_host_peer(uint32_t number) {
 }
 
 Session Gateway::open_session(PeerControl& peer) {
+  if (peer.current) {
+    dataplane_->sessions().withdraw(peer.current->local_index);
+    dataplane_->sessions().release_index(peer.current->local_index);
+  }
   auto keypair = std::make_unique<Keypair>();
   keypair->peer = peer.shared.get();
   keypair->local_index = dataplane_->sessions().reserve_index().value();
   keypair->remote_index = rng_.next_u32();
   keypair->birth = clock_.now();
-  keypair->initiator = keypair->confirmed = true;
+  keypair->confirmed = true;
   keypair->owner = WorkerId{0};
   rng_.fill(keypair->send_key.bytes());
   rng_.fill(keypair->receive_key.bytes());
@@ -160,6 +164,8 @@ void Gateway::control_turn() {
   publisher_->publish_if_changed();
   dataplane_->collect();
 }
+
+void Gateway::renew(Session& session) { session.keypair->birth = clock_.now(); }
 
 void Gateway::settle() {
   unsigned handled;

@@ -66,8 +66,10 @@ class Gateway final : public OuterRoutes {
   static IpAddress inner_address_of(uint32_t number);
   static Endpoint endpoint_of(uint32_t number);
 
-  // A session as a handshake would have left it, received by worker 0.
+  // A session as a handshake that the peer began would have left it, received by worker 0. It takes the place of the
+  // peer's last one. No worker runs.
   Session open_session(PeerControl& peer);
+  void renew(Session& session);  // it is as young as a new one
 
   // Workers and control, turn by turn, until nothing is left to do: after changes, before measuring.
   void settle();

@@ -27,6 +27,7 @@ constexpr std::array kCommands = {
     Command{"peers", "100,000 active peers in random order beside one", measure_peers},
     Command{"spread", "one flow of one peer on two workers beside one", measure_spread},
     Command{"handshake", "handshakes answered beside the library's X25519", measure_handshake},
+    Command{"memory", "bytes of a peer and a session, loading 100,000 peers, changing one", measure_memory},
     Command{"flood", "goodput while worthless packets hit the same port", measure_flood},
 };
 

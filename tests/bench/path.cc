@@ -1,6 +1,7 @@
 // `path`: a real worker's poll_once() over bursts of one peer with 64 inner flows, from receive to transmit, against
 // the engine alone on the same buffers. Writing the frames and sealing what arrives is not timed.
 #include <string>
+#include <vector>
 
 #include "tests/bench/bench.h"
 #include "tests/bench/path_runs.h"
@@ -37,16 +38,30 @@ Outcome measure_path(const Options& options) {
                "packets_per_s"},
               {}};
   Table stages{"cycles a packet, by stage", {"size", "direction", "stage", "min_cycles", "median_cycles"}, {}};
-  for (const Traffic& traffic : all_traffic()) {
-    for (const Direction direction : {Direction::kOutbound, Direction::kInbound}) {
-      Session session = gateway.open_session(peer);
-      PathRuns runs(gateway, far_side, direction, [&] { return conversations(traffic, session); });
-      runs.warm_up(2);
-      for (int i = 0; i < (options.quick ? 5 : 1000); ++i) runs.run();
-      add_row(table, traffic.name, direction, runs);
-      add_goals(outcome, traffic.name, direction, runs);
-      runs.stages().add_rows(stages, traffic.name, direction);
+  Session session = gateway.open_session(peer);
+  struct Part {
+    std::string size;
+    Direction direction;
+    PathRuns runs;
+  };
+  std::vector<Part> parts;
+  for (const Traffic& traffic : all_traffic())
+    for (const Direction direction : {Direction::kOutbound, Direction::kInbound})
+      parts.push_back({traffic.name, direction, PathRuns(gateway, far_side, direction, [&, traffic] {
+                         return conversations(traffic, session);
+                       })});
+  // All sizes in every round: a machine has slow and fast seconds.
+  for (int round = 0; round < (options.quick ? 1 : 20); ++round) {
+    for (Part& part : parts) {
+      gateway.renew(session);
+      part.runs.warm_up(2);
+      for (int i = 0; i < (options.quick ? 5 : 50); ++i) part.runs.run();
     }
+  }
+  for (const Part& part : parts) {
+    add_row(table, part.size, part.direction, part.runs);
+    add_goals(outcome, part.size, part.direction, part.runs);
+    part.runs.stages().add_rows(stages, part.size, part.direction);
   }
   outcome.tables.push_back(std::move(table));
   if (options.stages) outcome.tables.push_back(std::move(stages));
