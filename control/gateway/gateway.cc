@@ -1,5 +1,6 @@
 #include "control/gateway/gateway.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -7,6 +8,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/api/uapi.h"
@@ -88,6 +91,16 @@ Result<EalOptions> eal_options(const config::Model& model) {
   return options;
 }
 
+// For the log: nanoseconds per packet are those that the choice was made by.
+std::string why_this_engine(std::string_view configured) {
+  if (configured != "auto") return "as configured";
+  std::string reason = "the fastest here; a packet sealed and opened in";
+  for (const EngineSpeed& engine : engine_speeds())
+    reason += fmt::format("{} {:.0f} ns by {}", &engine == &engine_speeds().front() ? "" : ",", engine.nanoseconds,
+                          engine.name);
+  return reason;
+}
+
 }  // namespace
 
 // In the order in which it is made; destroyed in reverse.
@@ -130,8 +143,10 @@ Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Mo
   if (auto done = state->start_control(model, std::move(machine)); !done) return done.error();
   if (auto done = state->serve(*model); !done) return done.error();
   if (auto done = state->dataplane->start(); !done) return done.error();
-  spdlog::info("{}: {} workers, engine {}, {} ports, {} tunnels", model->gateway.name, state->dataplane->worker_count(),
-               state->dataplane->engine_name(), model->ports.size(), model->tunnels.size());
+  spdlog::info("{}: {} workers, {} ports, {} tunnels", model->gateway.name, state->dataplane->worker_count(),
+               model->ports.size(), model->tunnels.size());
+  spdlog::info("{}: engine {}, {}", model->gateway.name, state->dataplane->engine_name(),
+               why_this_engine(model->gateway.engine));
   return std::unique_ptr<Gateway>(new Gateway(std::move(state)));
 }
 
