@@ -23,6 +23,7 @@ class ChaCha20 {
   ~ChaCha20() {
     for (Source& source : sources_) erase(source.initial);
     erase(rows_);
+    erase(behind_.state);
   }
   ChaCha20(const ChaCha20&) = delete;
   ChaCha20& operator=(const ChaCha20&) = delete;
@@ -119,30 +120,31 @@ class ChaCha20 {
 
   // The packet's text from a block on: runs while there are enough blocks, then single lanes.
   void add_text(size_t packet, uint32_t counter) noexcept {
-    const size_t start = (counter - 1) * kBlock;
-    if (start >= burst_.size[packet]) return;
-    std::byte* text = burst_.text[packet] + start;
-    size_t size = burst_.size[packet] - start;
-    for (; size >= kLanes * kBlock; size -= kLanes * kBlock, text += kLanes * kBlock, counter += kLanes)
-      add_run(packet, counter, text);
-    for (; size > 0; text += kBlock, ++counter) {
-      const size_t part = min(size, kBlock);
-      add_lane(packet, counter, text, part);
-      size -= part;
-    }
+    size_t start = (counter - 1) * kBlock;
+    const size_t size = burst_.size[packet];
+    for (; start + (kEnough - 1) * kBlock < size; start += kLanes * kBlock, counter += kLanes)
+      add_run(packet, counter, start);
+    for (; start < size; start += kBlock, ++counter)
+      add_lane(packet, counter, burst_.text[packet] + start, min(size - start, kBlock));
   }
 
-  void add_run(size_t packet, uint32_t counter, std::byte* text) noexcept {
+  void add_run(size_t packet, uint32_t counter, size_t start) noexcept {
     Source& source = next_source();
     set_constants(source);
     for (unsigned i = 0; i < 8; ++i) source.initial[4 + i] = Isa::broadcast_from(burst_.key[packet] + 4 * i);
     source.initial[14] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet]));
     source.initial[15] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet] >> 32));
-    for (unsigned i = 0; i < kLanes; ++i) source.text[i] = text + i * kBlock;
+    const size_t size = burst_.size[packet];
+    for (unsigned i = 0; i < kLanes; ++i) {
+      const size_t at = start + i * kBlock;
+      source.text[i] = burst_.text[packet] + at;
+      source.size[i] = size > at ? size - at : 0;
+    }
     add({.initial = source.initial,
          .counter = Isa::add(Isa::broadcast(counter), Isa::ascending()),
          .text = source.text,
-         .whole = true});
+         .size = source.size,
+         .whole = size >= start + kLanes * kBlock});
   }
 
   void add_first_lane(size_t packet, FirstBlock& block) noexcept {
@@ -214,6 +216,11 @@ class ChaCha20 {
     if (lanes_.used > 0) close_lanes();
     for (unsigned i = 0; i < ready_; ++i) run<1>(waiting_ + i);
     ready_ = 0;
+    if (behind_.waits) {
+      Isa::transpose_blocks(behind_.state);
+      for (unsigned i = 0; i < kLanes; ++i) Isa::xor_block(behind_.text[i], behind_.state + i * (16 / kLanes));
+      behind_.waits = false;
+    }
   }
 
   template <unsigned kCount>
@@ -221,12 +228,27 @@ class ChaCha20 {
     Words state[kCount][16];
     for (unsigned g = 0; g < kCount; ++g)
       for (unsigned i = 0; i < 16; ++i) state[g][i] = i == 12 ? groups[g].counter : groups[g].initial[i];
-    for (unsigned round = 0; round < 20; round += 2) {
-      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
-      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
-    }
+    unsigned rounds = 0;
+    if constexpr (Isa::kWritesBehind) rounds = rounds_and_writes(state);
+    for (; rounds < 20; rounds += 2) double_round<kCount>(state);
     asm volatile("" : : : "memory");  // no copies of the initial states: they are operands in memory
     for (unsigned g = 0; g < kCount; ++g) use(groups[g], state[g]);
+  }
+
+  // Writes the group that waits for it between rounds of the next one: transposing occupies one port only, rounds have
+  // enough for the others. Returns how many rounds that were.
+  [[gnu::always_inline]] inline unsigned rounds_and_writes(Words (&state)[1][16]) noexcept {
+    if (!behind_.waits) return 0;
+    behind_.waits = false;
+    for (unsigned quarter = 0; quarter < 4; ++quarter) {
+      double_round<1>(state);
+      Isa::transpose_quarters(behind_.state + 4 * quarter);
+    }
+    for (unsigned quarter = 0; quarter < 4; ++quarter) {
+      double_round<1>(state);
+      Isa::xor_quarter(behind_.state, quarter, behind_.text);
+    }
+    return 16;
   }
 
   [[gnu::always_inline]] inline void use(const Group& group, Words* state) noexcept {
@@ -234,6 +256,12 @@ class ChaCha20 {
     for (unsigned i = 0; i < 16; ++i) state[i] = Isa::add(state[i], i == 12 ? group.counter : group.initial[i]);
     if (group.one_time_keys != nullptr) {
       for (unsigned i = 0; i < 8; ++i) Isa::store(group.one_time_keys + i * Burst::kStride, state[i]);
+      return;
+    }
+    if (Isa::kWritesBehind && group.whole) {
+      for (unsigned i = 0; i < 16; ++i) behind_.state[i] = state[i];
+      for (unsigned i = 0; i < kLanes; ++i) behind_.text[i] = group.text[i] + group.offset;
+      behind_.waits = true;
       return;
     }
     Isa::transpose_blocks(state);
@@ -246,6 +274,12 @@ class ChaCha20 {
       if (group.size[i] > group.offset)
         Isa::xor_partly(group.text[i] + group.offset, rows_ + i * kVectors,
                         static_cast<uint32_t>(min(group.size[i] - group.offset, kBlock)));
+  }
+
+  template <unsigned kCount>
+  [[gnu::always_inline]] static inline void double_round(Words (&state)[kCount][16]) noexcept {
+    for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
+    for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
   }
 
   // Four quarter rounds, step by step so that four independent instructions follow each other: of the columns
@@ -280,6 +314,12 @@ class ChaCha20 {
   Source sources_[Isa::kGroupsInFlight];
   Group waiting_[Isa::kGroupsInFlight];
   unsigned ready_ = 0;  // of the waiting
+  // Computed, but not yet transposed and added to its texts.
+  struct {
+    Words state[16];
+    std::byte* text[kLanes];
+    bool waits = false;
+  } behind_;
   Lanes lanes_;
   Words rows_[16];                    // keystream blocks of a group that is not whole
   FirstBlock first_blocks_[kEnough];  // zero until they are computed

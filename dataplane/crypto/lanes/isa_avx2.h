@@ -15,6 +15,7 @@ struct Avx2 {
   using Words = __m256i;
   static constexpr unsigned kWords = 8;
   static constexpr unsigned kGroupsInFlight = 1;  // 16 registers: one state, and even that leaves none for temporaries
+  static constexpr bool kWritesBehind = false;
 
   static Words load(const uint32_t* words) noexcept { return load256(words); }
   static void store(uint32_t* words, Words a) noexcept { store256(words, a); }

@@ -16,6 +16,7 @@ struct Avx512 {
   static constexpr unsigned kWords = 16;
   // CPUs with these instructions but not IFMA compute vectors of 512 bits on two ports: one group keeps them busy.
   static constexpr unsigned kGroupsInFlight = 1;
+  static constexpr bool kWritesBehind = true;  // chacha20.h: registers enough to transpose between rounds
 
   static Words load(const uint32_t* words) noexcept { return _mm512_load_si512(words); }
   static void store(uint32_t* words, Words a) noexcept { _mm512_store_si512(words, a); }
@@ -56,19 +57,28 @@ struct Avx512 {
     high = _mm512_permutex2var_epi32(first, _mm512_add_epi32(even, _mm512_set1_epi32(1)), second);
   }
 
-  // From 16 vectors of one word of every block to 16 blocks.
+  // From 16 vectors of one word of every block to 16 blocks: in two steps, each of four independent parts.
   [[gnu::always_inline]] static inline void transpose_blocks(Words* state) noexcept {
     for (unsigned i = 0; i < 16; i += 4) transpose_quarters(state + i);
-    for (unsigned i = 0; i < 4; ++i) {  // 4 x 4 blocks of 128 bits
-      const Words a = _mm512_shuffle_i32x4(state[i], state[4 + i], 0x88);
-      const Words b = _mm512_shuffle_i32x4(state[i], state[4 + i], 0xdd);
-      const Words c = _mm512_shuffle_i32x4(state[8 + i], state[12 + i], 0x88);
-      const Words d = _mm512_shuffle_i32x4(state[8 + i], state[12 + i], 0xdd);
-      state[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-      state[4 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
-      state[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
-      state[12 + i] = _mm512_shuffle_i32x4(b, d, 0xdd);
-    }
+    for (unsigned i = 0; i < 4; ++i) transpose_rows(state[i], state[4 + i], state[8 + i], state[12 + i]);
+  }
+
+  // The first step: in each 128-bit quarter of four vectors, 4 x 4 words.
+  [[gnu::always_inline]] static inline void transpose_quarters(Words* v) noexcept {
+    const Words a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+    const Words c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm512_unpacklo_epi64(a, c);
+    v[1] = _mm512_unpackhi_epi64(a, c);
+    v[2] = _mm512_unpacklo_epi64(b, d);
+    v[3] = _mm512_unpackhi_epi64(b, d);
+  }
+
+  // The second step for the blocks i, 4 + i, 8 + i and 12 + i, which are added to the texts.
+  [[gnu::always_inline]] static inline void xor_quarter(const Words* state, unsigned i,
+                                                        std::byte* const* text) noexcept {
+    Words blocks[4] = {state[i], state[4 + i], state[8 + i], state[12 + i]};
+    transpose_rows(blocks[0], blocks[1], blocks[2], blocks[3]);
+    for (unsigned k = 0; k < 4; ++k) xor_block(text[4 * k + i], blocks + k);
   }
 
   [[gnu::always_inline]] static inline void xor_block(std::byte* text, const Words* block) noexcept {
@@ -128,6 +138,16 @@ struct Avx512 {
   }
 
  private:
+  // 4 x 4 quarters.
+  [[gnu::always_inline]] static inline void transpose_rows(Words& p, Words& q, Words& r, Words& s) noexcept {
+    const Words a = _mm512_shuffle_i32x4(p, q, 0x88), b = _mm512_shuffle_i32x4(p, q, 0xdd);
+    const Words c = _mm512_shuffle_i32x4(r, s, 0x88), d = _mm512_shuffle_i32x4(r, s, 0xdd);
+    p = _mm512_shuffle_i32x4(a, c, 0x88);
+    q = _mm512_shuffle_i32x4(b, d, 0x88);
+    r = _mm512_shuffle_i32x4(a, c, 0xdd);
+    s = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+
   static uint32_t word32(const std::byte* from) noexcept {
     uint32_t word;
     __builtin_memcpy(&word, from, sizeof word);
@@ -138,16 +158,6 @@ struct Avx512 {
   }
   static __m128i block(const std::byte* from) noexcept {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  }
-
-  // In each 128-bit quarter of four vectors, transposes 4 x 4 words.
-  [[gnu::always_inline]] static inline void transpose_quarters(Words* v) noexcept {
-    const Words a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
-    const Words c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
-    v[0] = _mm512_unpacklo_epi64(a, c);
-    v[1] = _mm512_unpackhi_epi64(a, c);
-    v[2] = _mm512_unpacklo_epi64(b, d);
-    v[3] = _mm512_unpackhi_epi64(b, d);
   }
 
   [[gnu::always_inline]] static inline __m512i four_blocks(const std::byte* const* from, ptrdiff_t offset) noexcept {

@@ -19,6 +19,7 @@ struct Portable {
   };
   static constexpr unsigned kWords = 16;
   static constexpr unsigned kGroupsInFlight = 2;
+  static constexpr bool kWritesBehind = false;
 
   template <class Function>
   static Words each_word(Function f) {
