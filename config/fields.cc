@@ -45,6 +45,7 @@ std::vector<Field> fields_of(const Gateway& gateway) {
   std::vector<Field> fields{{"name", toml(gateway.name)},
                             {"workers", list_of(gateway.workers)},
                             {"idle", toml(gateway.idle, kIdleWords)},
+                            {"spread", toml(gateway.spread)},
                             {"engine", toml(gateway.engine)},
                             {"hugepages", toml(gateway.hugepages, kHugepagesWords)}};
   if (gateway.memory != 0) fields.push_back({"memory", toml(gateway.memory)});

@@ -68,6 +68,7 @@ struct Gateway {
   std::vector<unsigned> workers;  // CPUs, one worker each; default all but the lowest, which is for Linux and control;
                                   // the only one where there is no other. Once loaded 1..kMaxWorkers
   Idle idle = Idle::kAdaptive;    // "poll" | "adaptive"
+  bool spread = true;             // workers with time to spare help one that is saturated with its packets' cipher
   std::string engine = "auto";    // "auto" or an engine's name; whether this CPU has it is known at start
   Hugepages hugepages = Hugepages::kAuto;  // "auto" | "off"
   uint32_t memory = 0;  // MiB for packet buffers and tables, 64..1048576; 0: what ports and workers need

@@ -292,6 +292,7 @@ Gateway read_gateway(TableReader& in) {
   assign(gateway.name, in.parsed("name", parse_gateway_name));
   gateway.workers = in.integers<unsigned>("workers", 0, 4095);
   assign(gateway.idle, in.word<Idle>("idle", kIdleWords));
+  assign(gateway.spread, in.boolean("spread"));
   assign(gateway.engine, in.parsed("engine", parse_engine_name));
   assign(gateway.hugepages, in.word<Hugepages>("hugepages", kHugepagesWords));
   assign(gateway.memory, in.integer<uint32_t>("memory", 64, 1 << 20));

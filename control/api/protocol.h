@@ -39,6 +39,9 @@
 //   {"gateway", "workers": [{"worker", "core", "polls",
 //                            "idle":    share of polls that found nothing, 0.0 .. 1.0,
 //                            "sleep":   share of time asleep, 0.0 .. 1.0,
+//                            "spread":  {"bursts":         whose cipher work was open to all workers, while saturated,
+//                                        "packets_helped": of them, that other workers did (theirs: stage "help"),
+//                                        "stalls":         chunks of packets that were dropped as spread_stalled},
 //                            "stages": [{"name", "calls", "packets", "cycles",
 //                                        "cycles_per_packet", "packets_per_call": both may be fractions}]}]}
 //   Stages come in the order a packet travels; those that were never called may be left out.

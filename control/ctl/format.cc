@@ -143,6 +143,15 @@ std::string peer_block(const json& peer, const json& tunnel, int64_t now) {
 
 // --- stats -----------------------------------------------------------------------------------------------------------
 
+// Nothing for a worker that was never saturated.
+std::string spread_line(const json& worker) {
+  const json spread = worker.value("spread", json::object());
+  const auto count = [&](const char* key) { return spread.value(key, uint64_t{0}); };
+  if (count("bursts") == 0) return "";
+  return fmt::format("  saturated: {} bursts shared, {} of their packets done by other workers, {} stalls\n",
+                     grouped(count("bursts")), grouped(count("packets_helped")), grouped(count("stalls")));
+}
+
 std::string worker_block(const json& worker) {
   Table table({{"stage"}, {"calls", true}, {"packets", true}, {"packets/call", true}, {"cycles/packet", true}}, "  ");
   for (const json& stage : worker.at("stages")) {
@@ -155,7 +164,7 @@ std::string worker_block(const json& worker) {
                      worker.at("worker").get<unsigned>(), worker.at("core").get<unsigned>(),
                      grouped(worker.at("polls").get<uint64_t>()), 100 * worker.at("idle").get<double>(),
                      100 * worker.at("sleep").get<double>()) +
-         (table.empty() ? "" : table.text());
+         spread_line(worker) + (table.empty() ? "" : table.text());
 }
 
 }  // namespace

@@ -143,6 +143,10 @@ struct ApiOperations {
                          {"polls", s.polls.load()},
                          {"idle", share(s.empty_polls.load(), s.polls.load())},
                          {"sleep", share(s.asleep_ns.load(), uptime)},
+                         {"spread",
+                          {{"bursts", s.spread_bursts.load()},
+                           {"packets_helped", s.spread_packets_helped.load()},
+                           {"stalls", s.spread_stalls.load()}}},
                          {"stages", std::move(stages)}});
     }
     return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"workers", std::move(workers)}};

@@ -187,6 +187,7 @@ Result<void> Gateway::State::start_dataplane(const config::Model& model) {
   Dataplane::Options wanted;
   wanted.worker_cores = model.gateway.workers;
   wanted.idle = model.gateway.idle == config::Idle::kPoll ? IdlePolicy::kPoll : IdlePolicy::kAdaptive;
+  if (model.gateway.spread && wanted.worker_cores.size() > 1) wanted.spread.emplace();
   wanted.engine = model.gateway.engine == "auto" ? std::string() : model.gateway.engine;
   auto made = Dataplane::create(wanted, std::move(*pool), std::move(ports), clock, rng);
   if (!made) return made.error();

@@ -67,6 +67,7 @@ namespace sluice {
   X(staged_discarded,        "waited for a handshake that came to nothing, or for a peer that was removed") \
   X(handoff_full,            "the owning worker's ring of this peer was full") \
   X(handoff_stale,           "handed to another worker, but its peer or session had gone") \
+  X(spread_stalled,          "worked on by another worker that stalled, while this one was saturated") \
   X(punt_ring_full,          "for the gateway itself, while the control thread's ring was full") \
   X(punt_rate_limited,       "for the gateway itself, over the port's rate") \
   X(mirror_write,            "Linux did not take the packet (mirror interface down or its queue full)") \

@@ -3,7 +3,8 @@
 //   split_by_type       handshake messages to control, data stays
 //   find_sessions       receiver index -> keypair that may still receive
 //   hand_off_foreign    another worker owns the keypair: across, once
-//   open_burst          decrypt and authenticate, one engine call
+//   open_burst          decrypt and authenticate, one engine call; while this worker is saturated, others take part
+//                       (spread.h)
 //   accept_counters     replay window
 //   note_authenticated  confirmation, roaming, last-minute rekey, stamps; keepalives end here
 //   check_inner         length, source among the peer's allowed IPs, ECN, padding, MSS
@@ -18,6 +19,7 @@
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/wire/ip.h"
 #include "dataplane/wire/limits.h"
@@ -112,14 +114,17 @@ void hand_off_foreign(WorkerContext& context, Burst& messages) noexcept {
   messages.count = own.count;
 }
 
-void open_burst(WorkerContext& context, Burst& messages) noexcept {
-  OpenJob jobs[kMaxBurst];
-  for (unsigned i = 0; i < messages.count; ++i) {
-    rte_mbuf* m = messages.packets[i];
+void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
+  for (rte_mbuf* m : messages) {
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     meta(m).counter = data_header(m).counter.host();
-    jobs[i] = {&meta(m).keypair->receive_key, meta(m).counter, text, text.data() + text.size()};
+    *jobs++ = {&meta(m).keypair->receive_key, meta(m).counter, text, text.data() + text.size()};
   }
+}
+
+void open_burst(WorkerContext& context, Burst& messages) noexcept {
+  OpenJob jobs[kMaxBurst];
+  lay_out_jobs(messages.all(), jobs);
   context.engine->open({jobs, messages.count});
   unsigned i = 0;
   keep_if(messages, [&](rte_mbuf* m) {
@@ -127,6 +132,21 @@ void open_burst(WorkerContext& context, Burst& messages) noexcept {
     context.drop(m, Drop::data_authentication);
     return false;
   });
+}
+
+// open_burst open to all workers; finish_opens() goes on with the messages. False: they are still the caller's.
+bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
+  finish_opens(context, Spread::kDepth - 1, clock);
+  const std::span<rte_mbuf*> all = messages.all();
+  SharedBurst* burst = context.spread->begin(Cipher::kOpen, messages);
+  if (burst == nullptr) {
+    finish_opens(context, 0, clock);  // they are older
+    return false;
+  }
+  lay_out_jobs(all, burst->open.data());
+  context.spread->publish();
+  clock.finished(Stage::spread, burst->jobs);
+  return true;
 }
 
 void accept_counters(WorkerContext& context, Burst& messages) noexcept {
@@ -293,15 +313,13 @@ void check_inner(WorkerContext& context, Burst& packets) noexcept {
   packets.count = passed.count;
 }
 
-// From find_sessions on: messages under our own keypairs.
-void open_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
-  if (messages.empty()) return;
+// From accept_counters on: authentic messages.
+void deliver(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
   const auto timed = [&](Stage stage, auto run_stage) {
     const unsigned n = messages.count;
     run_stage(context, messages);
     clock.finished(stage, n);
   };
-  timed(Stage::open_burst, open_burst);
   timed(Stage::accept_counters, accept_counters);
   timed(Stage::note_authenticated, note_authenticated);
   timed(Stage::check_inner, check_inner);
@@ -310,7 +328,43 @@ void open_messages(WorkerContext& context, Burst& messages, StageClock& clock) n
   forward_packets(context, messages, Origin::kNetwork, clock);
 }
 
+// From find_sessions on: messages under our own keypairs.
+void open_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
+  if (messages.empty()) return;
+  if (context.spread != nullptr && context.spread->wants(Cipher::kOpen, messages)) {
+    if (spread_opens(context, messages, clock)) return;
+  }
+  const unsigned n = messages.count;
+  open_burst(context, messages);
+  clock.finished(Stage::open_burst, n);
+  deliver(context, messages, clock);
+}
+
 }  // namespace
+
+void finish_opens(WorkerContext& context, unsigned leave, StageClock& clock) noexcept {
+  while (context.spread->under_way(Cipher::kOpen) > leave) {
+    const Spread::Joined joined = context.spread->join(Cipher::kOpen);
+    Burst messages;
+    joined.for_each([&](rte_mbuf* m, unsigned i) {
+      if (joined.work.open[i].ok) {
+        messages.push(m);
+      } else {
+        context.drop(m, Drop::data_authentication);
+      }
+    });
+    clock.finished(Stage::open_burst, joined.work.jobs);
+    deliver(context, messages, clock);
+  }
+}
+
+void finish_spread(WorkerContext& context) noexcept {
+  if (context.spread == nullptr) return;
+  StageClock clock(*context.stats);
+  finish_opens(context, 0, clock);  // first: what comes out of a tunnel may go into another
+  finish_seals(context, 0, clock);
+  context.punts->flush();
+}
 
 void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
   const unsigned arrived = messages.count;

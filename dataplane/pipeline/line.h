@@ -27,6 +27,10 @@ void forward_packets(WorkerContext& context, Burst& packets, Origin origin, Stag
 // IP packets that leave by the tunnel meta.tunnel: outbound.cc.
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
 
+// Bursts that were spread (spread.h) come back and go on, until at most `leave` are under way.
+void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noexcept;
+void finish_opens(WorkerContext& context, unsigned leave, StageClock& clock) noexcept;
+
 // --- Shared by the pieces ---
 
 // Keeps the packets for which `keep` answers true, in order; the others it has disposed of.

@@ -3,18 +3,20 @@
 //   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first
 //   reserve_nonces   counters: one add per run of packets under one keypair
 //   frame_payload    padding, message header, outer headers
-//   seal_burst       encrypt, one engine call
+//   seal_burst       encrypt, one engine call; while this worker is saturated, others take part (spread.h)
 //   finish_outer     lengths, checksums, ECN; stamps and counters of the peer; out of the port
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/staged.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
@@ -132,15 +134,46 @@ void frame_payload(WorkerContext& context, Burst& packets) noexcept {
 
 Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).outer->header_size); }
 
-void seal_burst(WorkerContext& context, Burst& frames) noexcept {
-  SealJob jobs[kMaxBurst];
-  for (unsigned i = 0; i < frames.count; ++i) {
-    rte_mbuf* m = frames.packets[i];
+bool fits(rte_mbuf* frame) noexcept {
+  const OuterRoute& outer = *meta(frame).outer;
+  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
+}
+
+bool port_adds_up(const WorkerContext& context, rte_mbuf* frame) noexcept {
+  return context.transmit->offloads(meta(frame).outer->port).udp_checksum && fits(frame);
+}
+
+void lay_out_jobs(std::span<rte_mbuf*> frames, SealJob* jobs) noexcept {
+  for (rte_mbuf* m : frames) {
     const Bytes message = message_in(m);
     const Bytes text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
-    jobs[i] = {&meta(m).keypair->send_key, meta(m).counter, text, text.data() + text.size()};
+    *jobs++ = {&meta(m).keypair->send_key, meta(m).counter, text, text.data() + text.size()};
   }
+}
+
+void seal_burst(WorkerContext& context, Burst& frames) noexcept {
+  SealJob jobs[kMaxBurst];
+  lay_out_jobs(frames.all(), jobs);
   context.engine->seal({jobs, frames.count});
+  for (rte_mbuf* m : frames.all()) {
+    if (!port_adds_up(context, m)) meta(m).message_sum = checksum_add(message_in(m));
+  }
+}
+
+// seal_burst open to all workers; finish_seals() goes on with the frames. False: they are still the caller's.
+bool spread_seals(WorkerContext& context, Burst& frames, StageClock& clock) noexcept {
+  finish_seals(context, Spread::kDepth - 1, clock);
+  const std::span<rte_mbuf*> all = frames.all();
+  SharedBurst* burst = context.spread->begin(Cipher::kSeal, frames);
+  if (burst == nullptr) {
+    finish_seals(context, 0, clock);  // they are older
+    return false;
+  }
+  lay_out_jobs(all, burst->seal.data());
+  burst->add_up = !std::all_of(all.begin(), all.end(), [&](rte_mbuf* m) { return port_adds_up(context, m); });
+  context.spread->publish();
+  clock.finished(Stage::spread, burst->jobs);
+  return true;
 }
 
 // --- finish_outer ---
@@ -175,8 +208,8 @@ size_t fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
 }
 
 // The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
-uint16_t udp_checksum(const OuterRoute& outer, be16 length, ConstBytes message) noexcept {
-  const uint16_t sum = checksum_fold(checksum_add(message, add_words(outer.udp_sum, 2 * word(length))));
+uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum) noexcept {
+  const uint16_t sum = checksum_fold(add_words(message_sum, add_words(outer.udp_sum, 2 * word(length))));
   return sum != 0 ? sum : 0xffff;
 }
 
@@ -191,11 +224,6 @@ void offload_udp_checksum(rte_mbuf* m, std::byte* ip, UdpHeader& udp, const Oute
   udp.checksum = rte_be_to_cpu_16(pseudo);
 }
 
-bool fits(rte_mbuf* frame) noexcept {
-  const OuterRoute& outer = *meta(frame).outer;
-  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
-}
-
 void finish_headers(WorkerContext& context, rte_mbuf* m) noexcept {
   const OuterRoute& outer = *meta(m).outer;
   auto* at = rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset);
@@ -204,10 +232,10 @@ void finish_headers(WorkerContext& context, rte_mbuf* m) noexcept {
                                                               : fill_ipv6(at, meta(m).outer_ecn, size);
   auto& udp = *reinterpret_cast<UdpHeader*>(at + l3_size);
   udp.length = static_cast<uint16_t>(size - l3_size);
-  if (context.transmit->offloads(outer.port).udp_checksum && fits(m)) {
+  if (port_adds_up(context, m)) {
     offload_udp_checksum(m, at, udp, outer);
   } else {
-    udp.checksum = udp_checksum(outer, udp.length, message_in(m));
+    udp.checksum = udp_checksum(outer, udp.length, meta(m).message_sum);
   }
 }
 
@@ -271,6 +299,9 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
   };
   timed(Stage::reserve_nonces, reserve_nonces);
   timed(Stage::frame_payload, frame_payload);
+  if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
+    if (spread_seals(context, packets, clock)) return;
+  }
   timed(Stage::seal_burst, seal_burst);
   timed(Stage::finish_outer, finish_outer);
   packets.count = 0;
@@ -370,6 +401,20 @@ rte_mbuf* make_keepalive(WorkerContext& context, const Peer& peer) noexcept {
 }
 
 }  // namespace
+
+void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noexcept {
+  while (context.spread->under_way(Cipher::kSeal) > leave) {
+    const Spread::Joined joined = context.spread->join(Cipher::kSeal);
+    Burst frames;
+    joined.for_each([&](rte_mbuf* m, unsigned i) {
+      meta(m).message_sum = joined.work.sums[i];
+      frames.push(m);
+    });
+    clock.finished(Stage::seal_burst, frames.count);
+    finish_outer(context, frames);
+    clock.finished(Stage::finish_outer, frames.count);
+  }
+}
 
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   const unsigned arrived = packets.count;

@@ -45,12 +45,13 @@ struct PacketMeta {
   TunnelId tunnel;  // decapsulated from / to be sent into
   WorkerId worker;  // that received it; replies of control go out through this one
   PuntReason punt;
-  uint8_t outer_ecn;   // of the outer packet it came in; on the way out, of the outer packet to be
-  uint8_t outer_size;  // WireGuard messages: bytes of IP and UDP header in front of the message
-  uint16_t mtu;        // kTooBig
-  uint16_t l2_size;    // bytes of link-layer header in front of the IP header, still in place (0: none)
-  PeerId peer;         // kNoEndpoint, staged packets
-  rte_mbuf* next;      // chain of staged packets (owned by the chain)
+  uint8_t outer_ecn;     // of the outer packet it came in; on the way out, of the outer packet to be
+  uint8_t outer_size;    // WireGuard messages: bytes of IP and UDP header in front of the message
+  uint16_t mtu;          // kTooBig
+  uint16_t l2_size;      // bytes of link-layer header in front of the IP header, still in place (0: none)
+  PeerId peer;           // kNoEndpoint, staged packets
+  uint32_t message_sum;  // within a poll: the sealed message's Internet checksum, not folded (wire/ip.h)
+  rte_mbuf* next;        // chain of staged packets (owned by the chain)
   // Only within a poll.
   Keypair* keypair;
   Peer* to_peer;

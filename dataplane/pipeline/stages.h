@@ -27,6 +27,10 @@ void process_handed_off(WorkerContext& context, Burst& messages) noexcept;
 void process_own(WorkerContext& context, Burst& packets) noexcept;
 void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept;
 
+// While the worker is saturated, bursts stay with the cipher for a while (spread.h): brings all of them to the end of
+// the line. Before the end of the poll.
+void finish_spread(WorkerContext& context) noexcept;
+
 // Commands about staged packets and keepalives (mailbox.h).
 void flush_staged(WorkerContext& context, PeerId peer) noexcept;
 void discard_staged(WorkerContext& context, PeerId peer) noexcept;

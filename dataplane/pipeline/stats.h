@@ -18,7 +18,7 @@ namespace sluice {
   X(receive) X(parse_frames) X(look_up_destination) \
   X(split_by_type) X(find_sessions) X(hand_off_foreign) X(open_burst) X(accept_counters) X(note_authenticated) X(check_inner) \
   X(forward) X(route_to_peer) X(choose_keypair) X(reserve_nonces) X(frame_payload) X(seal_burst) X(finish_outer) \
-  X(transmit) X(punt) X(inbox)
+  X(spread) X(help) X(transmit) X(punt) X(inbox)
 // clang-format on
 
 enum class Stage : uint8_t {
@@ -38,6 +38,9 @@ struct alignas(64) WorkerStats {
   std::array<StageCounters, kStages> stages;
   std::atomic<uint64_t> polls{0}, empty_polls{0}, sleeps{0};
   std::atomic<uint64_t> busy_cycles{0}, asleep_ns{0};
+  // Of this worker while it was saturated (spread.h): bursts that were open to all, packets in them that others worked
+  // on, chunks that did not come back in time. What it did for others is the stage `help`, a call per chunk.
+  std::atomic<uint64_t> spread_bursts{0}, spread_packets_helped{0}, spread_stalls{0};
   // The owning worker only: cycles of the stage that is running which another one has on its account (StageClock).
   uint64_t accounted = 0;
 

@@ -63,6 +63,7 @@ struct Dataplane::State {
   Doorbell control_bell;
   std::vector<std::unique_ptr<Mailbox>> mailboxes;
   std::vector<Mailbox*> mailbox_pointers;
+  std::unique_ptr<SpreadBoard> board;  // nullptr: no spreading
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<unsigned> running;  // lcores
 };
@@ -90,6 +91,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::create(Options options, PacketPool
     s.mailbox_pointers.push_back(mailbox->get());
     s.mailboxes.push_back(std::move(*mailbox));
   }
+  if (s.options.spread) s.board = std::make_unique<SpreadBoard>(count);
   for (uint8_t i = 0; i < count; ++i) {
     Result<std::unique_ptr<AeadEngine>> engine = make_named_engine(s.options.engine);
     if (!engine) return engine.error();
@@ -106,6 +108,8 @@ Result<std::unique_ptr<Dataplane>> Dataplane::create(Options options, PacketPool
         .published = &s.published,
         .qsbr = s.qsbr.get(),
         .idle = s.options.idle,
+        .board = s.board.get(),
+        .spread = s.options.spread.value_or(Spread::Options{}),
     }));
   }
   return std::unique_ptr<Dataplane>(new Dataplane(std::move(state)));

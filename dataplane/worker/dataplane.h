@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ class Dataplane {
     uint32_t max_peers = 1u << 17;
     uint32_t session_slots = 1u << 20;
     Mailbox::Sizes mailboxes;
+    std::optional<Spread::Options> spread;  // workers with time to spare help a saturated one. No value: they do not
   };
   // `ports`, by PortId, were made with `pool`. Clock and rng outlive it. Errors: no such engine, no memory.
   static Result<std::unique_ptr<Dataplane>> create(Options options, PacketPool pool,

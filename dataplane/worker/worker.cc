@@ -7,6 +7,7 @@
 #include <rte_ring.h>
 
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "dataplane/pipeline/punt.h"
@@ -20,6 +21,8 @@ namespace {
 
 constexpr unsigned kCommandsPerPoll = 64;
 constexpr unsigned kReadyPerPoll = 64;
+constexpr uint64_t kSaturatedPollMicroseconds =
+    1000;                                   // after that it is quiescent again and looks at what was published
 constexpr uint64_t kSpinMicroseconds = 50;  // without work before it sleeps: shorter than that, a wake-up costs more
 
 // Every receive queue of every port has one worker. Dealt out in turn over all ports, so that ports with few queues
@@ -67,6 +70,7 @@ struct Worker::State {
     context.drops = &drops;
     context.stats = &stats;
     context.outer_id = parts.id.value;
+    if (parts.board != nullptr) context.spread = &spread.emplace(*parts.board, context, parts.spread);
     rte_rcu_qsbr_thread_register(parts.qsbr, parts.id.value);
   }
   ~State() {
@@ -75,6 +79,9 @@ struct Worker::State {
   }
 
   void begin_poll() noexcept;
+  unsigned round() noexcept;
+  unsigned more_rounds() noexcept;
+  unsigned help() noexcept;
   unsigned run_commands() noexcept;
   unsigned drain_handoffs() noexcept;
   unsigned receive() noexcept;
@@ -84,6 +91,9 @@ struct Worker::State {
   bool scheduled_again(const Peer& peer, HandoffRing& handoff) noexcept;
   void add_own(const Command& command, Burst& packets) noexcept;
   void go_offline() noexcept;
+  bool reclaimed() noexcept { return !spread || spread->reclaim(); }
+  // Nobody needs our help, and no stalled helper keeps us from going offline.
+  bool may_sleep() noexcept { return !spread || (!parts.board->anyone_saturated() && spread->reclaim()); }
 
   Parts parts;
   Mailbox& mailbox;
@@ -94,9 +104,12 @@ struct Worker::State {
   TransmitQueues transmit;
   PuntQueue punts;
   WorkerContext context;
+  std::optional<Spread> spread;
   IdleWait idle_wait;
-  bool online = false;  // for QSBR: we may hold pointers that control has published
-  uint64_t poll_began = 0;
+  Saturation::Poll poll{};
+  bool round_full = false;  // a queue or ring gave as much as we take at once
+  const uint64_t saturated_poll = rte_get_tsc_hz() / 1'000'000 * kSaturatedPollMicroseconds;
+  bool online = false;                // for QSBR: we may hold pointers that control has published
   std::atomic<bool> stopping{false};  // written by any thread
 };
 
@@ -110,16 +123,43 @@ std::string_view Worker::engine_name() const noexcept { return state_->parts.eng
 unsigned Worker::poll_once() noexcept {
   State& s = *state_;
   s.begin_poll();
-  unsigned handled = s.run_commands();
-  handled += s.drain_handoffs();
-  handled += s.receive();
-  handled += s.transmit.flush();
+  unsigned handled = s.round();
+  if (s.spread && s.spread->saturated()) handled += s.more_rounds();
+  if (handled == 0) handled = s.help();
   s.end_poll(handled);
   return handled;
 }
 
+// A saturated worker's bursts overlap: others do the cipher's part of one while it prepares the next.
+unsigned Worker::State::more_rounds() noexcept {
+  unsigned handled = 0;
+  for (unsigned n = 1; poll.full_rounds == n && rte_rdtsc() - poll.began < saturated_poll; ++n) handled += round();
+  finish_spread(context);
+  return handled + transmit.flush();
+}
+
+unsigned Worker::State::round() noexcept {
+  round_full = false;
+  unsigned handled = run_commands();
+  handled += drain_handoffs();
+  handled += receive();
+  handled += transmit.flush();
+  if (handled != 0) ++poll.rounds;
+  if (round_full) ++poll.full_rounds;
+  return handled;
+}
+
+// Other workers' packets: only when we have none, and one chunk at a time.
+unsigned Worker::State::help() noexcept {
+  if (parts.board == nullptr || !parts.board->anyone_saturated()) return 0;
+  StageClock clock(stats);
+  const unsigned packets = parts.board->help(parts.id, *parts.engine);
+  if (packets != 0) clock.finished(Stage::help, packets);
+  return packets;
+}
+
 void Worker::State::begin_poll() noexcept {
-  poll_began = rte_rdtsc();
+  poll = {.began = rte_rdtsc()};
   if (!online) {
     rte_rcu_qsbr_thread_online(parts.qsbr, parts.id.value);
     online = true;
@@ -129,13 +169,16 @@ void Worker::State::begin_poll() noexcept {
 }
 
 void Worker::State::end_poll(unsigned handled) noexcept {
-  rte_rcu_qsbr_quiescent(parts.qsbr, parts.id.value);  // nothing that was read under this poll is held any more
+  // Nothing that was read under this poll is held any more, unless a helper has stalled with it.
+  if (!spread || spread->reclaim()) rte_rcu_qsbr_quiescent(parts.qsbr, parts.id.value);
+  poll.ended = rte_rdtsc();
   WorkerStats::bump(stats.polls, 1);
   if (handled == 0) {
     WorkerStats::bump(stats.empty_polls, 1);
   } else {
-    WorkerStats::bump(stats.busy_cycles, rte_rdtsc() - poll_began);
+    WorkerStats::bump(stats.busy_cycles, poll.ended - poll.began);
   }
+  if (spread) spread->end_poll(poll);
 }
 
 void Worker::State::go_offline() noexcept {
@@ -209,6 +252,7 @@ unsigned Worker::State::drain(Peer& peer, HandoffRing& handoff) noexcept {
         rte_ring_sc_dequeue_burst(handoff.ring, reinterpret_cast<void**>(messages.packets), kMaxBurst, nullptr);
     if (messages.empty()) break;
     handled += messages.count;
+    round_full |= messages.count >= kBurst;
     process_handed_off(context, messages);
   } while (!scheduled_again(peer, handoff));
   return handled;
@@ -232,6 +276,7 @@ unsigned Worker::State::receive() noexcept {
     if (frames.empty()) continue;
     clock.finished(Stage::receive, frames.count);
     handled += frames.count;
+    round_full |= frames.count == kBurst;
     process_frames(context, q.port->id(), frames);
   }
   return handled;
@@ -245,14 +290,15 @@ void Worker::run() noexcept {
     if (poll_once() != 0) {
       last_work = rte_rdtsc();
       s.idle_wait.had_work();
-    } else if (s.parts.idle == IdlePolicy::kPoll || rte_rdtsc() - last_work < spin) {
+    } else if (s.parts.idle == IdlePolicy::kPoll || rte_rdtsc() - last_work < spin || !s.may_sleep()) {
       rte_pause();
     } else if (sleep_unless_work() != 0) {
       last_work = rte_rdtsc();
       s.idle_wait.had_work();
     }
   }
-  s.go_offline();
+  // A stalled helper still holds pointers of ours: then the others stop, too, and control frees everything at the end.
+  if (s.reclaimed()) s.go_offline();
 }
 
 // Sleeps after one more look that finds nothing; the number of packets and commands that it found otherwise.
@@ -261,7 +307,7 @@ unsigned Worker::sleep_unless_work() noexcept {
   State& s = *state_;
   s.idle_wait.prepare();
   const unsigned handled = poll_once();
-  if (handled == 0 && !s.stopping.load(std::memory_order_relaxed)) {
+  if (handled == 0 && s.may_sleep() && !s.stopping.load(std::memory_order_relaxed)) {
     s.go_offline();  // control need not wait for a worker that sleeps
     const Steady::time_point began = Steady::now();
     s.idle_wait.wait();

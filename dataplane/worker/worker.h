@@ -10,6 +10,7 @@
 
 #include "dataplane/base/clock.h"
 #include "dataplane/pipeline/context.h"
+#include "dataplane/pipeline/spread.h"
 
 struct rte_rcu_qsbr;
 
@@ -32,12 +33,15 @@ class Worker {
     const std::atomic<const Published*>* published;
     rte_rcu_qsbr* qsbr;
     IdlePolicy idle;
+    SpreadBoard* board;  // nullptr: no help from other workers, and none for them
+    Spread::Options spread;
   };
   explicit Worker(Parts parts);
   ~Worker();
 
-  // Inbox, handed-off packets, one burst from each of our receive queues, transmit, quiescent state. Returns the number
-  // of packets and commands handled: 0 means idle.
+  // Inbox, handed-off packets, one burst from each of our receive queues, transmit, quiescent state; while saturated,
+  // several rounds of them. One chunk of another worker's cipher work if there was nothing of our own. Returns the
+  // number of packets and commands handled: 0 means idle.
   unsigned poll_once() noexcept;
   void run() noexcept;        // on its own lcore, until stop()
   void stop() noexcept;       // any thread; asks, does not wait

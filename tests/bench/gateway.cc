@@ -55,6 +55,7 @@ Gateway::Gateway(const Settings& settings) {
   ports.push_back(std::move(lan));
 
   Dataplane::Options options;
+  if (settings.cores.size() > 1) options.spread.emplace();
   options.worker_cores = settings.cores;
   options.idle = IdlePolicy::kPoll;
   options.engine = settings.engine;

@@ -101,6 +101,7 @@ TEST_F(Ingress, JoinsSegmentsOrDropsThem) {
   Burst burst;
   burst.push(in_two(50));
   process_frames(bench.worker(), kWan, burst);
+  bench.end_poll();
   EXPECT_EQ(bench.drops(), Drops{});
   EXPECT_EQ(bench.punted().size(), 1u);
 
@@ -109,6 +110,7 @@ TEST_F(Ingress, JoinsSegmentsOrDropsThem) {
   rte_mbuf* head = burst.packets[0];
   head->data_off = static_cast<uint16_t>(head->buf_len - head->data_len);  // no room left for the rest
   process_frames(bench.worker(), kWan, burst);
+  bench.end_poll();
   EXPECT_EQ(bench.drops(), (Drops{{"frame_too_long", 1}}));
 }
 
@@ -194,6 +196,7 @@ TEST_F(Ingress, BelievesWhatTheHardwareSaysOfChecksums) {
     std::memcpy(rte_pktmbuf_append(burst.packets[0], static_cast<uint16_t>(frame.size())), frame.data(), frame.size());
     burst.packets[0]->ol_flags |= flags;
     process_frames(bench.worker(), kWan, burst);
+    bench.end_poll();
     return bench.drops();
   };
   EXPECT_EQ(flagged(RTE_MBUF_F_RX_L4_CKSUM_GOOD, 7), Drops{});

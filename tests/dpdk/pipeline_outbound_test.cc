@@ -151,7 +151,7 @@ TEST_P(Outbound, PacketWithoutHeadroomIsSentAllTheSame) {  // D-04
   m->data_off = 3;
   std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(inner.size())), inner.data(), inner.size());
   process_tunnel_bound(bench.worker(), burst);
-  bench.worker().transmit->flush();
+  bench.end_poll();
   const auto messages = bench.messages_to_peer();
   ASSERT_EQ(messages.size(), 1u);
   EXPECT_EQ(session.open(messages[0]), padded(inner, 1328));

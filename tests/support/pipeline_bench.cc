@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "dataplane/wire/ip.h"
+#include "tests/support/forced_spread.h"
 
 namespace sluice::test {
 namespace {
@@ -113,10 +114,11 @@ struct PipelineBench::WorkerParts {
   PuntQueue punts;
   StagedPackets staged;
   WorkerContext context;
+  std::optional<Spread> spread;
 };
 
 PipelineBench::PipelineBench(uint16_t workers, std::string_view engine)
-    : pool_(make_pool(kBuffers)), sessions_(1024, rng_), peers_(64) {
+    : pool_(make_pool(kBuffers)), sessions_(1024, rng_), peers_(64), board_(workers) {
   for (const PortId id : {kWan, kLan}) {
     ports_.push_back(std::make_unique<MemoryPort>(id, id == kWan ? "wan" : "lan", workers));
     port_pointers_.push_back(ports_.back().get());
@@ -145,6 +147,7 @@ PipelineBench::PipelineBench(uint16_t workers, std::string_view engine)
                      .drops = &parts.drops,
                      .stats = &parts.stats,
                      .outer_id = id};
+    if (const auto options = forced_spread()) spread_everything(*options, id);
   }
   published_.ports = {{kWan, kWanMac, 1500}, {kLan, kLanMac, 1500}};
   published_.tunnels = {{.id = kTunnel, .up = true, .listen_port = kListenPort}, {.id = kTunnelDown}};
@@ -183,6 +186,18 @@ PipelineBench::~PipelineBench() {
 
 WorkerContext& PipelineBench::worker(unsigned n) noexcept { return workers_[n]->context; }
 StagedPackets& PipelineBench::staged(unsigned n) noexcept { return workers_[n]->staged; }
+Spread& PipelineBench::spread_everything(const Spread::Options& options, unsigned n) {
+  WorkerParts& parts = *workers_[n];
+  parts.context.spread = &parts.spread.emplace(board_, parts.context, options);
+  parts.spread->end_poll({});
+  return *parts.spread;
+}
+
+void PipelineBench::end_poll(unsigned n) {
+  finish_spread(worker(n));
+  workers_[n]->transmit.flush();
+}
+
 Mailbox& PipelineBench::mailbox(unsigned n) noexcept { return *mailboxes_[n]; }
 
 void PipelineBench::publish_routes() { published_.fib = Fib(routes_.view(), hops_); }
@@ -274,6 +289,7 @@ void PipelineBench::receive(const std::vector<Octets>& frames, PortId in, unsign
     process_frames(worker(n), in, burst);
     workers_[n]->transmit.flush();
   }
+  end_poll(n);
 }
 
 Octets PipelineBench::datagram(const Octets& message) const {
@@ -301,12 +317,12 @@ void PipelineBench::take_handed_off(unsigned n) {
     burst.count = rte_ring_sc_dequeue_burst(handoff->ring, reinterpret_cast<void**>(burst.packets), kBurst, nullptr);
     process_handed_off(worker(n), burst);
   }
-  workers_[n]->transmit.flush();
+  end_poll(n);
 }
 
 void PipelineBench::run(void (*command)(WorkerContext&, PeerId) noexcept, PeerId peer, unsigned n) {
   command(worker(n), peer);
-  workers_[n]->transmit.flush();
+  end_poll(n);
 }
 
 void PipelineBench::enter(void (*entry)(WorkerContext&, Burst&) noexcept, const std::vector<Octets>& packets,
@@ -317,7 +333,7 @@ void PipelineBench::enter(void (*entry)(WorkerContext&, Burst&) noexcept, const 
     meta(burst.packets[burst.count - 1]).tunnel = tunnel;
   }
   entry(worker(n), burst);
-  workers_[n]->transmit.flush();
+  end_poll(n);
 }
 
 std::vector<Octets> PipelineBench::transmitted(PortId id) {

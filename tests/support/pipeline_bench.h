@@ -17,6 +17,7 @@
 #include "dataplane/crypto/select.h"
 #include "dataplane/pipeline/context.h"
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/staged.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
@@ -92,6 +93,10 @@ class PipelineBench {
   struct WorkerParts;
   WorkerContext& worker(unsigned n = 0) noexcept;
   StagedPackets& staged(unsigned n = 0) noexcept;
+  // From now on this worker shares its bursts' cipher work (always, as by SLUICE_TEST_SPREAD).
+  Spread& spread_everything(const Spread::Options& options, unsigned n = 0);
+  SpreadBoard& board() noexcept { return board_; }
+  void end_poll(unsigned n = 0);  // what a worker does at the end of a poll: bursts come back, transmit
   Mailbox& mailbox(unsigned n = 0) noexcept;
   MemoryPort& port(PortId id) noexcept { return *ports_[id.value]; }
   rte_mempool* pool() noexcept { return pool_.get(); }
@@ -164,6 +169,7 @@ class PipelineBench {
   Peer* peer_ = nullptr;
   std::vector<std::unique_ptr<Mailbox>> mailboxes_;
   std::vector<Mailbox*> mailbox_pointers_;
+  SpreadBoard board_;
   std::vector<std::unique_ptr<WorkerParts>> workers_;
   std::array<uint64_t, kDropReasons> drops_seen_{};
 };

@@ -9,6 +9,7 @@
 #include "control/linux/outer_routes.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/wire/ip.h"
+#include "tests/support/forced_spread.h"
 
 namespace sluice::test {
 namespace {
@@ -70,6 +71,7 @@ TestGateway::TestGateway(const Site& site, const Site& other, ManualClock& clock
   Dataplane::Options wanted;
   wanted.worker_cores.assign(options.workers, 0);  // never launched: the test polls them
   wanted.engine = options.engine;
+  wanted.spread = options.spread ? options.spread : forced_spread();
   wanted.max_peers = 4096;
   wanted.session_slots = 1u << 16;
   auto dataplane = Dataplane::create(wanted, std::move(owned_pool_), std::move(ports), clock, rng_);

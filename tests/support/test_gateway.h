@@ -41,6 +41,7 @@ class TestGateway final : public OuterRoutes {
   struct Options {
     uint16_t workers = 1;
     std::string engine;
+    std::optional<Spread::Options> spread;
     size_t load_threshold = LoadMonitor::kDefaultThreshold;
   };
   TestGateway(const Site& site, const Site& other, ManualClock& clock, uint64_t seed, const Options& options);

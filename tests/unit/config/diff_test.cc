@@ -103,9 +103,12 @@ TEST_F(Diff, WhereTheKeyStandsDoesNotCount) {
 // --- restart ---------------------------------------------------------------------------------------------------------
 
 TEST_F(Diff, GatewayNeedsARestart) {
-  EXPECT_THAT(after({{"name = \"paris\"", "name = \"lyon\"\nworkers = [2]\nidle = \"poll\"\nmemory = 64"}}).restart,
-              ElementsAre("gateway: name \"paris\" -> \"lyon\"", "gateway: workers [1, 2, 3] -> [2]",
-                          "gateway: idle \"adaptive\" -> \"poll\"", "gateway: memory unset -> 64"));
+  EXPECT_THAT(
+      after({{"name = \"paris\"", "name = \"lyon\"\nworkers = [2]\nidle = \"poll\"\nspread = false\nmemory = 64"}})
+          .restart,
+      ElementsAre("gateway: name \"paris\" -> \"lyon\"", "gateway: workers [1, 2, 3] -> [2]",
+                  "gateway: idle \"adaptive\" -> \"poll\"", "gateway: spread true -> false",
+                  "gateway: memory unset -> 64"));
 }
 
 TEST_F(Diff, PortsNeedARestart) {

@@ -88,6 +88,7 @@ TEST(Load, MakesValuesOfEveryField) {
 name = "paris"
 workers = [2, 3]
 idle = "poll"
+spread = false
 engine = "sodium"
 hugepages = "off"
 memory = 512
@@ -126,6 +127,7 @@ persistent-keepalive = 25
   EXPECT_EQ(gateway.name, "paris");
   EXPECT_THAT(gateway.workers, ElementsAre(2, 3));
   EXPECT_EQ(gateway.idle, Idle::kPoll);
+  EXPECT_FALSE(gateway.spread);
   EXPECT_EQ(gateway.engine, "sodium");
   EXPECT_EQ(gateway.hugepages, Hugepages::kOff);
   EXPECT_EQ(gateway.memory, 512u);
@@ -168,6 +170,7 @@ TEST(Load, FillsInDefaults) {
   EXPECT_EQ(loaded.model->gateway.name, "sluice");
   EXPECT_THAT(loaded.model->gateway.workers, ElementsAre(1, 2, 3));
   EXPECT_EQ(loaded.model->gateway.idle, Idle::kAdaptive);
+  EXPECT_TRUE(loaded.model->gateway.spread);
   EXPECT_EQ(loaded.model->ports[0].mtu, 1500);
 }
 

@@ -32,6 +32,7 @@ constexpr std::string_view kInFull = R"toml([gateway]
 name          = "sluice"
 workers       = [1, 2, 3]
 idle          = "adaptive"
+spread        = true
 engine        = "auto"
 hugepages     = "auto"
 run-directory = "/run/sluice"

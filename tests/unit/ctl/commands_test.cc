@@ -137,13 +137,16 @@ TEST_F(Sluice, ShowsJson) {
 
 TEST_F(Sluice, Stats) {
   FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "paris", "workers": [
-    {"worker": 0, "core": 2, "polls": 5000, "idle": 0.5, "sleep": 0.25, "stages": [
+    {"worker": 0, "core": 2, "polls": 5000, "idle": 0.5, "sleep": 0.25,
+     "spread": {"bursts": 1200, "packets_helped": 38400, "stalls": 2}, "stages": [
       {"name": "parse-outer", "calls": 1000, "packets": 32000, "cycles": 640000, "cycles_per_packet": 20,
        "packets_per_call": 32.0}]},
-    {"worker": 1, "core": 3, "polls": 0, "idle": 0, "sleep": 0, "stages": []}]})"));
+    {"worker": 1, "core": 3, "polls": 0, "idle": 0, "sleep": 0,
+     "spread": {"bursts": 0, "packets_helped": 0, "stalls": 0}, "stages": []}]})"));
   const Outcome outcome = sluice({"stats"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.out, R"(worker 0 on core 2: 5,000 polls, 50.0 % idle, 25.0 % of the time asleep
+  saturated: 1,200 bursts shared, 38,400 of their packets done by other workers, 2 stalls
   stage        calls  packets  packets/call  cycles/packet
   parse-outer  1,000   32,000          32.0           20.0
 
