@@ -10,8 +10,8 @@ from html import escape
 
 ENGINES = (("openssl", "OpenSSL", "#8c6d1f"), ("sodium", "libsodium", "#7a4f9a"), ("ipsec-mb", "IPsec-MB", "#c0392b"),
            ("lanes", "lanes", "#1f6fb2"))  # the order of the lines, from slow to fast
-WIDTH, HEIGHT = 760, 460
-LEFT, RIGHT, TOP, BOTTOM = 64, 104, 64, 52  # margins around the axes
+WIDTH, HEIGHT = 760, 478
+LEFT, RIGHT, TOP, BOTTOM = 64, 104, 82, 52  # margins around the axes
 TICKS = (50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -48,7 +48,7 @@ def axes(x, y, sizes):
         parts.append('<path d="M%.1f %dV%d" stroke="#eeeeee"/>' % (x(size), TOP, HEIGHT - BOTTOM))
         parts.append(text(x(size), HEIGHT - BOTTOM + 18, "%d" % size, text_anchor="middle"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, "bytes per packet", text_anchor="middle"))
-    parts.append(text(LEFT, TOP - 12, "ns per packet", text_anchor="start", fill="#555555"))
+    parts.append(text(LEFT, TOP - 10, "ns per packet", text_anchor="start", fill="#555555"))
     return parts
 
 
