@@ -116,27 +116,42 @@ double FarSide::cipher_time(Direction direction, std::span<const Conversation> b
   return time_ns([&] { engine_->open(open); });
 }
 
-void FarSide::verify(Direction direction, std::span<const Conversation> burst) {
+void FarSide::verify(Direction direction, std::span<const Conversation> burst, size_t lost) {
   const auto frames = exit(gateway_, direction).transmitted();
-  if (frames.size() != burst.size())
+  if (frames.size() + lost != burst.size())
     fail(gateway_, std::to_string(burst.size()) + " packets in, " + std::to_string(frames.size()) + " out");
-  uint64_t expected = sequence_ - burst.size();
-  for (size_t i = 0; i < burst.size(); ++i) {
-    Bytes text = text_of(frames[i], direction, burst[i].size);
-    if (direction == Direction::kOutbound) {
-      const auto& header = *reinterpret_cast<const DataHeader*>(text.data() - sizeof(DataHeader));
-      const Bytes sealed(text.data(), text.size() + kTagSize);
-      if (!aead_open(burst[i].session->receive_key, header.counter.host(), sealed, {}, text))
-        fail(gateway_, "a packet came out that its peer cannot open");
-    }
-    uint64_t sequence = 0;
-    std::memcpy(&sequence, text.data() + kDatagramHeaders, sizeof sequence);
-    const auto& ip = *reinterpret_cast<const Ipv4Header*>(text.data());
-    const IpAddress& to = direction == Direction::kOutbound ? burst[i].far : burst[i].near;
-    const bool right_place = std::memcmp(&ip.destination, to.bytes.data(), sizeof ip.destination) == 0;
-    if (sequence != ++expected || !right_place || ip.total_length.host() != burst[i].size)
-      fail(gateway_, "packets came out changed or out of order");
+  const uint64_t first = sequence_ - burst.size() + 1;
+  uint64_t next = first;
+  for (rte_mbuf* frame : frames) {
+    const uint64_t sequence = verify(direction, burst, first, frame);
+    if (sequence < next) fail(gateway_, "packets came out twice or out of order");
+    next = sequence + 1;
   }
+}
+
+// One frame; burst[0] has the sequence number `first`. Returns the frame's.
+uint64_t FarSide::verify(Direction direction, std::span<const Conversation> burst, uint64_t first, rte_mbuf* frame) {
+  const bool outbound = direction == Direction::kOutbound;
+  const size_t length = rte_pktmbuf_data_len(frame);
+  const Bytes text = outbound ? bytes_of(frame).subspan(kTextInFrame, length - kTextInFrame - kTagSize)
+                              : bytes_of(frame).subspan(kEthernetSize);
+  if (outbound) {
+    const auto& header = *reinterpret_cast<const DataHeader*>(text.data() - sizeof(DataHeader));
+    const uint32_t index = header.receiver_index.host();
+    const auto owner = std::ranges::find(burst, index, [](const Conversation& c) { return c.session->remote_index; });
+    const Bytes sealed(text.data(), text.size() + kTagSize);
+    if (owner == burst.end() || !aead_open(owner->session->receive_key, header.counter.host(), sealed, {}, text))
+      fail(gateway_, "a packet came out that its peer cannot open");
+  }
+  uint64_t sequence = 0;
+  std::memcpy(&sequence, text.data() + kDatagramHeaders, sizeof sequence);
+  if (sequence < first || sequence - first >= burst.size()) fail(gateway_, "a packet came out that never went in");
+  const Conversation& packet = burst[sequence - first];
+  const auto& ip = *reinterpret_cast<const Ipv4Header*>(text.data());
+  const IpAddress& to = outbound ? packet.far : packet.near;
+  const bool right_place = std::memcmp(&ip.destination, to.bytes.data(), sizeof ip.destination) == 0;
+  if (!right_place || ip.total_length.host() != packet.size) fail(gateway_, "a packet came out changed");
+  return sequence;
 }
 
 void FarSide::free_transmitted() {

@@ -28,8 +28,9 @@ class FarSide {
 
   void prepare(Direction direction, std::span<const Conversation> burst);
   std::vector<rte_mbuf*> make_frames(Direction direction, std::span<const Conversation> burst);
-  // Everything prepared came out, in order, to the right place and unharmed. Throws std::runtime_error.
-  void verify(Direction direction, std::span<const Conversation> burst);
+  // Everything prepared came out but `lost` packets, in order, to the right place and unharmed. Throws
+  // std::runtime_error.
+  void verify(Direction direction, std::span<const Conversation> burst, size_t lost = 0);
   void free_transmitted();
 
   // The engine alone on what the gateway has just transmitted: the same sizes, keys and buffers. Nanoseconds. What was
@@ -38,6 +39,7 @@ class FarSide {
 
  private:
   void write_inner(std::byte* at, const Conversation& packet, Direction direction);
+  uint64_t verify(Direction direction, std::span<const Conversation> burst, uint64_t first, rte_mbuf* frame);
   Bytes text_of(rte_mbuf* frame, Direction direction, size_t size) const;
   void seal(std::span<rte_mbuf*> frames, std::span<const Conversation> burst);
 

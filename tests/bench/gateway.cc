@@ -147,6 +147,7 @@ Session Gateway::open_session(PeerControl& peer) {
   Session session{.send_key = keypair->receive_key.clone(),
                   .receive_key = keypair->send_key.clone(),
                   .index = keypair->local_index,
+                  .remote_index = keypair->remote_index,
                   .endpoint = peer.at.remote,
                   .keypair = keypair.get()};
   dataplane_->sessions().publish(keypair.get());

@@ -34,6 +34,7 @@ IpAddress wan_address();
 struct Session {
   Secret<32> send_key, receive_key;
   uint32_t index = 0;          // the gateway's: messages to it name it
+  uint32_t remote_index = 0;   // ours: its messages name it
   uint64_t counter = 0;        // of the next message to the gateway
   Endpoint endpoint;           // of the peer
   Keypair* keypair = nullptr;  // the gateway's
