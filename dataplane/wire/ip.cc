@@ -9,6 +9,18 @@ __extension__ typedef unsigned __int128 uint128;
 
 }  // namespace
 
+IpAddress source_of(ConstBytes packet) noexcept {
+  if (version_of(packet) == Family::kIpv4)
+    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->source.data());
+  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->source.data());
+}
+
+IpAddress destination_of(ConstBytes packet) noexcept {
+  if (version_of(packet) == Family::kIpv4)
+    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->destination.data());
+  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->destination.data());
+}
+
 std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
   size_t length = 0;
   switch (version_of(plaintext)) {
@@ -27,6 +39,25 @@ std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
   }
   if (length > plaintext.size()) return std::nullopt;
   return length;
+}
+
+namespace {
+
+bool is_link_local(const std::array<uint8_t, 16>& a) noexcept { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
+
+}  // namespace
+
+void embed_scope(std::array<uint8_t, 16>& address, uint32_t scope) noexcept {
+  if (!is_link_local(address) || scope > UINT16_MAX) return;
+  address[2] = static_cast<uint8_t>(scope >> 8);
+  address[3] = static_cast<uint8_t>(scope);
+}
+
+uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept {
+  if (!is_link_local(address)) return 0;
+  const auto scope = static_cast<uint32_t>(address[2] << 8 | address[3]);
+  address[2] = address[3] = 0;
+  return scope;
 }
 
 uint32_t checksum_add(ConstBytes bytes, uint32_t sum) noexcept {

@@ -76,10 +76,19 @@ inline Family version_of(ConstBytes packet) noexcept {
   return version == 4 ? Family::kIpv4 : version == 6 ? Family::kIpv6 : Family::kNone;
 }
 
+// Of a whole IP packet.
+IpAddress source_of(ConstBytes packet) noexcept;
+IpAddress destination_of(ConstBytes packet) noexcept;
+
 // The inner-length rule (protocol.md section 7, steps 12 and 14): how many bytes of `plaintext` are the inner packet;
 // the rest is padding. nullopt: not IPv4 or IPv6, too short for its header, or a header that claims more than there is.
 // Computed wider than 16 bits: payload_length + 40 must not wrap.
 std::optional<size_t> inner_length(ConstBytes plaintext) noexcept;
+
+// A link-local IPv6 address with its scope, an interface's index, in bytes 2 and 3, which are zero on every wire: how a
+// socket port and the rest hand both on in the place of one. An index that needs more room is lost.
+void embed_scope(std::array<uint8_t, 16>& address, uint32_t scope) noexcept;
+uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept;  // and clears it; 0: none, or not link-local
 
 // Ones' complement sums (RFC 1071). `sum` accumulates, `fold` finishes: fold(sum(...)) is the value for the header
 // field.

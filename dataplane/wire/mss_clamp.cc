@@ -3,23 +3,10 @@
 #include <algorithm>
 
 #include "dataplane/wire/ip.h"
+#include "dataplane/wire/tcp.h"
 
 namespace sluice {
 namespace {
-
-struct TcpHeader {  // RFC 9293, section 3.1
-  be16 source_port, destination_port;
-  be32 sequence, acknowledgement;
-  uint8_t data_offset;  // upper four bits, in units of 4 bytes
-  uint8_t flags;
-  be16 window, checksum, urgent_pointer;
-
-  size_t header_size() const { return size_t{4} * (data_offset >> 4); }
-  bool opens_connection() const { return (flags & (kSyn | kRst)) == kSyn; }
-
-  static constexpr uint8_t kSyn = 2, kRst = 4;
-};
-static_assert(sizeof(TcpHeader) == 20);
 
 constexpr uint8_t kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2;
 constexpr size_t kMssSize = 4;  // kind, length, value
