@@ -37,51 +37,12 @@ std::optional<Way> find_way(const NetworkModel& model, const OwnInterfaces& own,
   return way;
 }
 
-template <class T>
-void append(OuterRoute& route, const T& header) {
-  std::memcpy(route.header.data() + route.header_size, &header, sizeof header);
-  route.header_size = static_cast<uint8_t>(route.header_size + sizeof header);
-}
-
-void append_ip(OuterRoute& route) {
-  const IpAddress &source = route.local, &destination = route.remote.address;
-  if (destination.is_ipv4()) {
-    Ipv4Header ip{};  // DF stays clear: outer packets may be fragmented on their way (protocol.md, section 13)
-    ip.version_ihl = 0x45;
-    ip.ttl = kDefaultHopLimit;
-    ip.protocol = kProtocolUdp;
-    std::copy_n(source.bytes.begin(), 4, ip.source.begin());
-    std::copy_n(destination.bytes.begin(), 4, ip.destination.begin());
-    append(route, ip);
-    route.ipv4_sum = checksum_add(std::as_bytes(std::span(&ip, 1)));
-  } else {
-    Ipv6Header ip{};
-    ip.version_class_flow = 6u << 28;
-    ip.next_header = kProtocolUdp;
-    ip.hop_limit = kDefaultHopLimit;
-    ip.source = source.bytes;
-    ip.destination = destination.bytes;
-    append(route, ip);
-  }
-}
-
-void fill_header(OuterRoute& route, const Mac& from, const Mac& to, uint16_t listen_port) {
-  append(route, EthernetHeader{.destination = to.bytes,
-                               .source = from.bytes,
-                               .ether_type = be16(route.remote.address.is_ipv4() ? kEtherTypeIpv4 : kEtherTypeIpv6)});
-  route.l3_offset = route.header_size;
-  append_ip(route);
-  const UdpHeader udp{.source_port = be16(listen_port),
-                      .destination_port = be16(route.remote.port),
-                      .length = be16(0),
-                      .checksum = be16(0)};
-  append(route, udp);
-  const be32 protocol(kProtocolUdp);
-  const unsigned size = route.local.size();
-  uint32_t sum = checksum_add(std::as_bytes(std::span(route.local.bytes.data(), size)));
-  sum = checksum_add(std::as_bytes(std::span(route.remote.address.bytes.data(), size)), sum);
-  sum = checksum_add(std::as_bytes(std::span(&protocol, 1)), sum);
-  route.udp_sum = checksum_add(std::as_bytes(std::span(&udp, 1)), sum);
+void set_link_header(OuterRoute& route, const Mac& from, const Mac& to) {
+  const EthernetHeader header{.destination = to.bytes,
+                              .source = from.bytes,
+                              .ether_type = be16(route.remote.address.is_ipv4() ? kEtherTypeIpv4 : kEtherTypeIpv6)};
+  std::memcpy(route.header.data(), &header, sizeof header);
+  route.header_size = route.l3_offset = sizeof header;
 }
 
 bool is_link_local_v6(const IpAddress& a) { return a.is_ipv6() && a.is_link_local(); }
@@ -112,7 +73,8 @@ OuterResolution resolve_outer(const NetworkModel& model, const OwnInterfaces& ow
   route.state = resolved ? OuterRoute::State::kReady : OuterRoute::State::kUnresolved;
   route.port = own.ports.at(way->interface);
   route.mtu = static_cast<uint16_t>(std::min<uint32_t>(way->mtu, UINT16_MAX));
-  fill_header(route, model.link(way->interface)->mac, resolved ? neighbour->mac : Mac{}, request.listen_port);
+  set_link_header(route, model.link(way->interface)->mac, resolved ? neighbour->mac : Mac{});
+  append_datagram_headers(route, request.listen_port);
   return result;
 }
 

@@ -8,7 +8,7 @@
 //   accept_counters     replay window
 //   note_authenticated  confirmation, roaming, last-minute rekey, stamps; keepalives end here
 //   check_inner         length, source among the peer's allowed IPs, ECN, padding, MSS
-// Survivors go on as packets that have just arrived (forward.cc).
+// Survivors go on as packets that have just arrived (forward.cc), or out of the tunnel's own port.
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 #include <rte_ring.h>
@@ -21,6 +21,7 @@
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/stages.h"
+#include "dataplane/pipeline/transmit.h"
 #include "dataplane/wire/ip.h"
 #include "dataplane/wire/limits.h"
 #include "dataplane/wire/messages.h"
@@ -300,7 +301,11 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& pass
     count.add(peer, rte_pktmbuf_data_len(run[i]) + kDataOverhead);
     if (finish_inner(context, run[i])) passed.push(run[i]);
   }
-  clamp_segments(tunnel, passed.all().subspan(passed_before));
+  const std::span<rte_mbuf*> out = passed.all().subspan(passed_before);
+  clamp_segments(tunnel, out);
+  if (tunnel.inner_port == kNoPort) return;
+  for (rte_mbuf* m : out) context.transmit->push(tunnel.inner_port, m);
+  passed.count = passed_before;
 }
 
 void check_inner(WorkerContext& context, Burst& packets) noexcept {

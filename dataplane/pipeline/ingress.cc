@@ -176,6 +176,31 @@ void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noex
 
 }  // namespace
 
+void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept {
+  StageClock clock(*context.stats);
+  for (rte_mbuf* m : datagrams.all()) {
+    const ConstBytes packet = bytes_of(m);
+    const size_t ip_size = version_of(packet) == Family::kIpv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
+    const auto outer_size = static_cast<uint8_t>(ip_size + sizeof(UdpHeader));
+    meta(m) = {.in_port = in,
+               .tunnel = kNoTunnel,
+               .worker = context.id,
+               .outer_ecn = ecn_of(packet),
+               .outer_size = outer_size};
+    rte_pktmbuf_adj(m, outer_size);
+  }
+  clock.finished(Stage::parse_frames, datagrams.count);
+  receive_messages(context, datagrams, clock);
+  context.punts->flush();
+}
+
+void process_packets(WorkerContext& context, PortId in, Burst& packets) noexcept {
+  const TunnelId tunnel =
+      in.value < context.published->ports.size() ? context.published->ports[in.value].tunnel : kNoTunnel;
+  for (rte_mbuf* m : packets.all()) meta(m) = {.in_port = kNoPort, .tunnel = tunnel, .worker = context.id};
+  process_tunnel_bound(context, packets);
+}
+
 void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   if (in.value >= context.published->ports.size()) {
     for (rte_mbuf* m : frames.all()) context.drop(m, Drop::port_gone);

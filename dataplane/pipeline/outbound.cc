@@ -340,6 +340,14 @@ Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
   return way;
 }
 
+// Where the peer has been heard from since `outer` was made, if control does not know yet: what answers a packet must
+// not go where it did not come from. Only the worker that hears of it knows, and only a way that Linux routes can be
+// made here.
+bool has_moved(const WorkerContext& context, const Keypair& keypair, const OuterRoute& outer) noexcept {
+  return outer.by_socket && keypair.owner == context.id && keypair.reported_over == &outer &&
+         !keypair.reported_source.is_none();
+}
+
 // Collects packets that are ready to be sealed; a full burst is sealed at once.
 class Departure {
  public:
@@ -350,6 +358,16 @@ class Departure {
     meta(m).outer = way.outer;
     ready_.push(m);
     if (ready_.full()) finish();
+  }
+  // The way to send by: the published one, or one to where the peer has gone, which is good until the next call.
+  Way follow(const Way& way) noexcept {
+    if (!way.open() || !has_moved(context_, *way.keypair, *way.outer)) return way;
+    finish();  // packets may still refer to the last one
+    const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
+    moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
+    Way moved = way;
+    moved.outer = &moved_;
+    return moved;
   }
   void add_staged(Peer& peer, const Way& way) noexcept {
     if (!context_.staged->holds(peer.id)) return;
@@ -366,6 +384,7 @@ class Departure {
   WorkerContext& context_;
   StageClock& clock_;
   Burst ready_;
+  OuterRoute moved_;
 };
 
 void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) noexcept {
@@ -380,7 +399,7 @@ void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) 
 
 void send_run(WorkerContext& context, std::span<rte_mbuf*> run, Departure& departure) noexcept {
   Peer& peer = *peer_of(run[0]);
-  const Way way = choose_keypair(context, peer);
+  const Way way = departure.follow(choose_keypair(context, peer));
   if (way.obstacle != Drop::count_) return turn_away(context, run, way.obstacle);
   if (!way.open()) {
     for (rte_mbuf* m : run) context.staged->add(peer.id, m);

@@ -72,7 +72,7 @@ inline Bytes bytes_of(rte_mbuf* m) noexcept { return {rte_pktmbuf_mtod(m, std::b
 
 // The datagram a WireGuard message came in.
 struct OuterHeaders {
-  Endpoint remote;  // its source; scope 0
+  Endpoint remote;  // its source; scope 0 except of a link-local one through a socket
   IpAddress local;  // its destination
   uint16_t local_port = 0;
 };
@@ -86,6 +86,7 @@ inline OuterHeaders outer_headers_of(rte_mbuf* message) noexcept {
   } else {
     const auto* v6 = reinterpret_cast<const Ipv6Header*>(ip);
     headers = {{IpAddress::ipv6(&v6->source)}, IpAddress::ipv6(&v6->destination)};
+    headers.remote.scope = extract_scope(headers.remote.address.bytes);
   }
   headers.remote.port = udp->source_port.host();
   headers.local_port = udp->destination_port.host();

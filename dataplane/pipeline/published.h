@@ -18,14 +18,16 @@ struct TunnelView {
   bool up = false;           // admin state of its interface; down: neither sends nor receives
   uint16_t listen_port = 0;  // host order; 0: none
   uint16_t mtu = 1420;
-  bool mss_clamp = false;  // TCP SYNs in and out are told what fits the MTU
-  PrefixView allowed_ips;  // value: peer slot (PeerTable)
+  PortId inner_port = kNoPort;  // what comes out of the tunnel leaves by this port as it is; kNoPort: it is forwarded
+  bool mss_clamp = false;       // TCP SYNs in and out are told what fits the MTU
+  PrefixView allowed_ips;       // value: peer slot (PeerTable)
 };
 
 struct PortView {
   PortId id = kNoPort;
   Mac mac;
   uint16_t mtu = 1500;
+  TunnelId tunnel = kNoTunnel;  // whose inner_port it is
 };
 
 struct Published {

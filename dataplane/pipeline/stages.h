@@ -18,6 +18,12 @@ namespace sluice {
 // Frames received on `in`; the stages' entry. All mbufs are consumed.
 void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept;
 
+// The same for ports that the kernel has done part of the work for (Port::Carries): UDP datagrams to our listen port,
+// found good, enter at split_by_type; packets that Linux has routed into a tunnel, at route_to_peer. Nobody else's
+// packets are on such ports: nothing is looked up.
+void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept;
+void process_packets(WorkerContext& context, PortId in, Burst& packets) noexcept;
+
 // Packets that another worker handed to us for a peer: WireGuard data messages (rte_pktmbuf_mtod at the message), to
 // find_sessions.
 void process_handed_off(WorkerContext& context, Burst& messages) noexcept;

@@ -85,6 +85,7 @@ Result<void> check_cores(const std::vector<unsigned>& workers, const std::vector
     return Error{"workers: at most " + std::to_string(RTE_MAX_LCORE - 1) + ", not " + std::to_string(workers.size())};
   }
   for (size_t i = 0; i < workers.size(); ++i) {
+    if (workers[i] == kAnyCore) continue;
     const std::string core = std::to_string(workers[i]);
     if (std::find(workers.begin(), workers.begin() + static_cast<ptrdiff_t>(i), workers[i]) !=
         workers.begin() + static_cast<ptrdiff_t>(i)) {
@@ -97,7 +98,7 @@ Result<void> check_cores(const std::vector<unsigned>& workers, const std::vector
   return {};
 }
 
-// lcore 0 is control, on whatever cores the workers leave; lcore i + 1 is worker i on its own core.
+// lcore 0 is control, on whatever cores the workers leave; lcore i + 1 is worker i, on its own core if it has one.
 std::string lcore_map(const std::vector<unsigned>& workers, const std::vector<unsigned>& usable) {
   std::vector<unsigned> control;
   for (const unsigned cpu : usable) {
@@ -105,7 +106,10 @@ std::string lcore_map(const std::vector<unsigned>& workers, const std::vector<un
   }
   if (control.empty()) control = usable;
   std::string map = "0@(" + cpu_list(control) + ")";
-  for (size_t i = 0; i < workers.size(); ++i) map += ',' + std::to_string(i + 1) + '@' + std::to_string(workers[i]);
+  for (size_t i = 0; i < workers.size(); ++i) {
+    const std::string core = workers[i] == kAnyCore ? '(' + cpu_list(usable) + ')' : std::to_string(workers[i]);
+    map += ',' + std::to_string(i + 1) + '@' + core;
+  }
   return map;
 }
 

@@ -1,6 +1,7 @@
 // Starts DPDK's environment once per process, and keeps its argument syntax away from everybody else.
 #pragma once
 
+#include <climits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,9 @@
 #include "dataplane/base/result.h"
 
 namespace sluice {
+
+// In place of a core's number: a worker that Linux may run on any core, as other programs' threads.
+inline constexpr unsigned kAnyCore = UINT_MAX;
 
 struct EalOptions {
   std::vector<unsigned>

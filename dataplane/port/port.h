@@ -1,5 +1,5 @@
-// A port is anything that yields and takes bursts of mbufs: DPDK ethdevs here; kernel sockets and TUN come behind the
-// same interface. One virtual call per burst, never per packet.
+// A port is anything that yields and takes bursts of mbufs: DPDK ethdevs (ethdev.h), kernel sockets (udp_socket.h), a
+// TUN (tun.h). One virtual call per burst, never per packet.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,14 @@ class Port {
 
   const std::string& name() const noexcept { return name_; }
   PortId id() const noexcept { return id_; }
+
+  // What its mbufs are, in both directions; from the first byte on.
+  enum class Carries : uint8_t {
+    kFrames,     // Ethernet frames
+    kDatagrams,  // IP packets with UDP in them, to and from our listen port; the kernel has checked them
+    kPackets,    // IP packets that enter or have left a tunnel
+  };
+  virtual Carries carries() const noexcept { return Carries::kFrames; }
 
   // Queues are numbered from 0; each is used by one worker only. Fewer receive queues than workers: the rest do not
   // poll. There is a transmit queue for every worker.

@@ -24,6 +24,7 @@ struct OuterRoute {
   IpAddress local;  // source of outer packets
   State state = State::kNoRoute;
   PortId port = kNoPort;
+  bool by_socket = false;   // Linux routes it: the header is IP and UDP, of which only addresses and ports matter
   uint16_t mtu = 0;         // of the path to the endpoint, as far as Linux knows it (IP packet size)
   uint8_t header_size = 0;  // Ethernet + IP + UDP
   uint8_t l3_offset = 0;    // where IP starts in the header
@@ -34,5 +35,12 @@ struct OuterRoute {
   uint32_t ipv4_sum = 0;
   uint32_t udp_sum = 0;
 };
+
+// Adds the IP and the UDP header of packets from route.local (none: all zero) to route.remote to the route's header.
+void append_datagram_headers(OuterRoute& route, uint16_t listen_port) noexcept;
+
+// The way through the host's own sockets (port/udp_socket.h); it is always ready. `local` none, or of the other family:
+// Linux chooses.
+OuterRoute socket_route(PortId port, const Endpoint& remote, const IpAddress& local, uint16_t listen_port) noexcept;
 
 }  // namespace sluice

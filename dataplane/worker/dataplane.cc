@@ -8,14 +8,19 @@
 #include <utility>
 
 #include "dataplane/crypto/select.h"
+#include "dataplane/port/eal.h"
 #include "dataplane/worker/qsbr_domain.h"
 
 namespace sluice {
 namespace {
 
-// The lcore that start_eal() put on this core; LCORE_ID_ANY if there is none.
-unsigned lcore_on(unsigned core) {
+// The lcore that start_eal() made for worker number `worker` on this core; LCORE_ID_ANY if there is none.
+unsigned lcore_of(size_t worker, unsigned core) {
   unsigned lcore;
+  if (core == kAnyCore) {
+    lcore = static_cast<unsigned>(worker) + 1;
+    return rte_lcore_is_enabled(lcore) != 0 ? lcore : LCORE_ID_ANY;
+  }
   RTE_LCORE_FOREACH_WORKER(lcore) {
     const rte_cpuset_t cpus = rte_lcore_cpuset(lcore);
     if (CPU_COUNT(&cpus) == 1 && CPU_ISSET(core, &cpus)) return lcore;
@@ -83,7 +88,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::create(Options options, PacketPool
     return Error{"no event descriptor; raise the limit of open files (ulimit -n)", EMFILE};
   }
   for (uint8_t i = 0; i < count; ++i) {
-    const unsigned lcore = lcore_on(s.options.worker_cores[i]);
+    const unsigned lcore = lcore_of(i, s.options.worker_cores[i]);
     const int numa_node = lcore == LCORE_ID_ANY ? SOCKET_ID_ANY : static_cast<int>(rte_lcore_to_socket_id(lcore));
     Result<std::unique_ptr<Mailbox>> mailbox = Mailbox::create(WorkerId{i}, s.options.mailboxes, numa_node);
     if (!mailbox) return mailbox.error();
@@ -124,7 +129,7 @@ Result<void> Dataplane::start() {
   State& s = *state_;
   for (size_t i = 0; i < s.workers.size(); ++i) {
     const unsigned core = s.options.worker_cores[i];
-    const unsigned lcore = lcore_on(core);
+    const unsigned lcore = lcore_of(i, core);
     const std::string where = "worker " + std::to_string(i) + " on core " + std::to_string(core) + ": ";
     if (lcore == LCORE_ID_ANY) {
       stop();

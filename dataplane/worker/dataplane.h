@@ -26,7 +26,7 @@ namespace sluice {
 class Dataplane {
  public:
   struct Options {
-    std::vector<unsigned> worker_cores;  // one worker each; the EAL was started with them (port/eal.h)
+    std::vector<unsigned> worker_cores;  // one worker each, or kAnyCore; the EAL was started with them (port/eal.h)
     IdlePolicy idle = IdlePolicy::kAdaptive;
     std::string engine;  // empty: the best
     uint32_t max_peers = 1u << 17;

@@ -25,8 +25,11 @@ void IdleWait::prepare() noexcept {
   bell_.prepare_sleep();
 }
 
-void IdleWait::wait() noexcept {
-  const std::chrono::nanoseconds longest = blind_ ? nap_ : kLongestSleep;
+void IdleWait::wait() noexcept { sleep(blind_ ? nap_ : kLongestSleep); }
+
+void IdleWait::look() noexcept { sleep(std::chrono::nanoseconds(0)); }
+
+void IdleWait::sleep(std::chrono::nanoseconds longest) noexcept {
   timespec timeout{.tv_sec = 0, .tv_nsec = longest.count()};
   const int ready = ppoll(descriptors_.data(), descriptors_.size(), &timeout, nullptr);
   if (ready == 0) nap_ = std::min(2 * nap_, kLongestNap);

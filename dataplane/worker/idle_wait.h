@@ -4,6 +4,7 @@
 //   prepare()  asks the queues how they wake, arms interrupts, tells the doorbell;
 //              the worker looks at everything once more: what came before prepare() rings no bell
 //   wait()     sleeps; queues that cannot wake anybody (memif, rings) bound it to a short nap that grows
+//   is_due()   afterwards: which queues may have traffic
 //   finish()   disarms
 #pragma once
 
@@ -29,6 +30,10 @@ class IdleWait {
 
   void prepare() noexcept;
   void wait() noexcept;
+  void look() noexcept;  // as wait(), without sleeping
+  bool is_due(size_t queue) const noexcept {
+    return blind_ || queue + 1 >= descriptors_.size() || descriptors_[queue + 1].revents != 0;
+  }
   void finish() noexcept;
   void had_work() noexcept { nap_ = kShortestNap; }
 
@@ -37,6 +42,8 @@ class IdleWait {
   static constexpr std::chrono::nanoseconds kLongestSleep = std::chrono::milliseconds(100);
   static constexpr std::chrono::nanoseconds kShortestNap = std::chrono::microseconds(20);
   static constexpr std::chrono::nanoseconds kLongestNap = std::chrono::microseconds(1000);
+
+  void sleep(std::chrono::nanoseconds longest) noexcept;
 
   const std::vector<ReceiveQueue>& queues_;
   Doorbell& bell_;

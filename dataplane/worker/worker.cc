@@ -85,12 +85,14 @@ struct Worker::State {
   unsigned run_commands() noexcept;
   unsigned drain_handoffs() noexcept;
   unsigned receive() noexcept;
+  void process(const Port& port, Burst& burst) noexcept;
   void end_poll(unsigned handled) noexcept;
 
   unsigned drain(Peer& peer, HandoffRing& handoff) noexcept;
   bool scheduled_again(const Peer& peer, HandoffRing& handoff) noexcept;
   void add_own(const Command& command, Burst& packets) noexcept;
   void go_offline() noexcept;
+  void sleep() noexcept;
   bool reclaimed() noexcept { return !spread || spread->reclaim(); }
   // Nobody needs our help, and no stalled helper keeps us from going offline.
   bool may_sleep() noexcept { return !spread || (!parts.board->anyone_saturated() && spread->reclaim()); }
@@ -109,6 +111,9 @@ struct Worker::State {
   Saturation::Poll poll{};
   bool round_full = false;  // a queue or ring gave as much as we take at once
   const uint64_t saturated_poll = rte_get_tsc_hz() / 1'000'000 * kSaturatedPollMicroseconds;
+  // Bit n: queues[n] is looked at in this poll. All of them, unless somebody has asked the kernel which have traffic.
+  uint64_t due = ~uint64_t{0};
+  uint64_t more = 0;                  // likewise: queues that gave a whole burst, and may have the rest at hand
   bool online = false;                // for QSBR: we may hold pointers that control has published
   std::atomic<bool> stopping{false};  // written by any thread
 };
@@ -270,19 +275,61 @@ bool Worker::State::scheduled_again(const Peer& peer, HandoffRing& handoff) noex
 unsigned Worker::State::receive() noexcept {
   unsigned handled = 0;
   Burst frames;
-  for (const ReceiveQueue& q : queues) {
+  more = 0;
+  for (size_t i = 0; i < queues.size(); ++i) {
+    const uint64_t bit = uint64_t{1} << i % 64;
+    if ((due & bit) == 0) continue;
+    const ReceiveQueue& q = queues[i];
     StageClock clock(stats);
     frames.count = q.port->receive(q.queue, frames.packets, kBurst);
     if (frames.empty()) continue;
+    if (frames.count == kBurst) more |= bit;
     clock.finished(Stage::receive, frames.count);
     handled += frames.count;
     round_full |= frames.count == kBurst;
-    process_frames(context, q.port->id(), frames);
+    process(*q.port, frames);
   }
   return handled;
 }
 
+void Worker::State::process(const Port& port, Burst& burst) noexcept {
+  switch (port.carries()) {
+    case Port::Carries::kFrames:
+      return process_frames(context, port.id(), burst);
+    case Port::Carries::kDatagrams:
+      return process_datagrams(context, port.id(), burst);
+    case Port::Carries::kPackets:
+      return process_packets(context, port.id(), burst);
+  }
+}
+
 void Worker::run() noexcept {
+  state_->parts.idle == IdlePolicy::kSleep ? run_sleeping() : run_polling();
+  // A stalled helper still holds pointers of ours: then the others stop, too, and control frees everything at the end.
+  if (state_->reclaimed()) state_->go_offline();
+}
+
+// The kernel is asked first, and only the queues that have traffic are looked at: three ports without any cost one
+// system call, not three, and the core is somebody else's whenever there is nothing to do.
+void Worker::run_sleeping() noexcept {
+  State& s = *state_;
+  while (!s.stopping.load(std::memory_order_relaxed)) {
+    s.idle_wait.prepare();
+    const bool awake = s.more != 0 || s.mailbox.worker_has_work() || !s.may_sleep();
+    if (awake || s.stopping.load(std::memory_order_relaxed)) {
+      s.idle_wait.look();
+    } else {
+      s.sleep();
+    }
+    s.idle_wait.finish();
+    s.due = s.more;
+    for (size_t i = 0; i < s.queues.size(); ++i)
+      if (s.idle_wait.is_due(i)) s.due |= uint64_t{1} << i % 64;
+    poll_once();
+  }
+}
+
+void Worker::run_polling() noexcept {
   State& s = *state_;
   const uint64_t spin = rte_get_tsc_hz() / 1'000'000 * kSpinMicroseconds;
   uint64_t last_work = rte_rdtsc();
@@ -297,25 +344,25 @@ void Worker::run() noexcept {
       s.idle_wait.had_work();
     }
   }
-  // A stalled helper still holds pointers of ours: then the others stop, too, and control frees everything at the end.
-  if (s.reclaimed()) s.go_offline();
 }
 
 // Sleeps after one more look that finds nothing; the number of packets and commands that it found otherwise.
 unsigned Worker::sleep_unless_work() noexcept {
-  using Steady = std::chrono::steady_clock;
   State& s = *state_;
   s.idle_wait.prepare();
   const unsigned handled = poll_once();
-  if (handled == 0 && s.may_sleep() && !s.stopping.load(std::memory_order_relaxed)) {
-    s.go_offline();  // control need not wait for a worker that sleeps
-    const Steady::time_point began = Steady::now();
-    s.idle_wait.wait();
-    WorkerStats::bump(s.stats.sleeps, 1);
-    WorkerStats::bump(s.stats.asleep_ns, static_cast<uint64_t>((Steady::now() - began).count()));
-  }
+  if (handled == 0 && s.may_sleep() && !s.stopping.load(std::memory_order_relaxed)) s.sleep();
   s.idle_wait.finish();
   return handled;
+}
+
+void Worker::State::sleep() noexcept {
+  using Steady = std::chrono::steady_clock;
+  go_offline();  // control need not wait for a worker that sleeps
+  const Steady::time_point began = Steady::now();
+  idle_wait.wait();
+  WorkerStats::bump(stats.sleeps, 1);
+  WorkerStats::bump(stats.asleep_ns, static_cast<uint64_t>((Steady::now() - began).count()));
 }
 
 // The doorbell's fence puts the flag before its look at whether the worker sleeps.

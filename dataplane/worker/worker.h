@@ -16,7 +16,11 @@ struct rte_rcu_qsbr;
 
 namespace sluice {
 
-enum class IdlePolicy : uint8_t { kPoll, kAdaptive };
+enum class IdlePolicy : uint8_t {
+  kPoll,      // never sleeps
+  kAdaptive,  // sleeps after a moment without work
+  kSleep,     // sleeps whenever there is nothing to do: on a host that has other work
+};
 
 class Worker {
  public:
@@ -53,6 +57,8 @@ class Worker {
   std::string_view engine_name() const noexcept;
 
  private:
+  void run_polling() noexcept;
+  void run_sleeping() noexcept;
   unsigned sleep_unless_work() noexcept;
 
   struct State;
