@@ -1,19 +1,13 @@
-// The control thread: one event loop, and turn() in which everything that is due is done in bounded portions. Nothing
-// in it waits, and nothing in it makes a worker wait.
+// The gateway's control thread: Linux as its control plane (mirrors, routes, neighbours) beside the tunnels.
 #pragma once
 
-#include <atomic>
-#include <memory>
-
+#include "control/gateway/control_loop.h"
 #include "control/gateway/linux_network.h"
-#include "control/gateway/publisher.h"
 #include "control/gateway/slow_path.h"
-#include "control/loop/event_loop.h"
-#include "control/wg/wireguard.h"
 
 namespace sluice {
 
-class ControlPlane {
+class ControlPlane final : public ControlLoop {
  public:
   struct Parts {  // everything here outlives it
     EventLoop& loop;
@@ -24,19 +18,16 @@ class ControlPlane {
     SlowPath& slow_path;
     Publisher& publisher;
   };
-  explicit ControlPlane(Parts parts) : parts_(parts) {}
-
-  void run();                             // until stop()
-  void stop() noexcept { stop_ = true; }  // from the control thread (a signal's callback)
-  bool turn();                            // true: there is more to do at once
+  explicit ControlPlane(const Parts& parts)
+      : ControlLoop({parts.loop, parts.clock, parts.dataplane, parts.wireguard, parts.publisher}), parts_(parts) {}
 
  private:
+  bool look_after_host() override;
+  MonoTime next_host_deadline() const override;
   void follow_linux();
   void follow_interfaces();
-  Nanoseconds time_to_sleep() const;
 
   Parts parts_;
-  bool stop_ = false;
 };
 
 }  // namespace sluice

@@ -3,23 +3,23 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "control/api/uapi.h"
 #include "control/gateway/api_server.h"
 #include "control/gateway/configurator.h"
 #include "control/gateway/control_plane.h"
+#include "control/gateway/environment.h"
 #include "control/gateway/linux_network.h"
 #include "control/gateway/publisher.h"
 #include "control/gateway/resolver.h"
+#include "control/gateway/signals.h"
 #include "control/gateway/slow_path.h"
+#include "control/gateway/uapi_conversation.h"
 #include "control/loop/unix_server.h"
 #include "dataplane/base/random.h"
 #include "dataplane/crypto/primitives.h"
@@ -31,50 +31,8 @@
 namespace sluice {
 namespace {
 
-constexpr const char* kUapiDirectory = "/var/run/wireguard/";
 constexpr uint32_t kBuffersPerWorker = 8192, kBuffersPerPort = 4096;
 constexpr Nanoseconds kFirstDump = std::chrono::seconds(5);
-
-class UapiConversation final : public Conversation {
- public:
-  explicit UapiConversation(Tunnel& tunnel) : session_(tunnel) {}
-  bool feed(std::string_view bytes, std::string& output) override { return session_.feed(bytes, output); }
-
- private:
-  UapiSession session_;
-};
-
-// Stops DPDK's environment after everything that uses it.
-struct Environment {
-  bool started = false;
-  ~Environment() {
-    if (started) stop_eal();
-  }
-};
-
-// Signals as a descriptor: blocked before any thread is made, so that all threads inherit the mask.
-class Signals {
- public:
-  Signals() {
-    sigemptyset(&set_);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, signal);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    fd_ = signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
-  ~Signals() {
-    close(fd_);
-    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
-  }
-  int fd() const { return fd_; }
-  int next() const {
-    signalfd_siginfo info;
-    return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
-  }
-
- private:
-  sigset_t set_;
-  int fd_;
-};
 
 Result<EalOptions> eal_options(const config::Model& model) {
   EalOptions options;
@@ -109,7 +67,7 @@ struct Gateway::State {
 
   const Clock& clock;
   SystemRng rng;
-  Signals signals;
+  Signals signals{SIGTERM, SIGINT, SIGHUP};
   EventLoop loop;
   DropCounters drops;  // control's own
   Environment environment;

@@ -19,6 +19,8 @@ void Publisher::publish_if_changed() {
     if (tunnel->up() && tunnel->listen_port() != 0) root->add_listen_port(tunnel->listen_port());
   }
   for (const Port* port : dataplane_.ports()) root->ports.push_back({port->id(), port->mac(), port->mtu()});
+  for (const TunnelView& tunnel : root->tunnels)
+    if (tunnel.inner_port != kNoPort) root->ports[tunnel.inner_port.value].tunnel = tunnel.id;
   dataplane_.publish(std::move(root));
 
   // Only now may the grace periods of what the old root reaches begin.

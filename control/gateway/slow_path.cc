@@ -14,18 +14,6 @@ namespace {
 constexpr unsigned kPuntsPerTurn = 256;
 constexpr unsigned kReadsPerWakeup = 64;  // of one mirror, so that a flood of Linux's own does not hold up the turn
 
-IpAddress destination_of(ConstBytes packet) {
-  if (version_of(packet) == Family::kIpv4)
-    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->destination.data());
-  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->destination.data());
-}
-
-IpAddress source_of(ConstBytes packet) {
-  if (version_of(packet) == Family::kIpv4)
-    return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->source.data());
-  return IpAddress::ipv6(reinterpret_cast<const Ipv6Header*>(packet.data())->source.data());
-}
-
 std::optional<IcmpError> icmp_error_of(PuntReason reason) {
   switch (reason) {
     case PuntReason::kTtlExceeded:

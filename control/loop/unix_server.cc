@@ -1,5 +1,6 @@
 #include "control/loop/unix_server.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -76,6 +77,17 @@ Result<std::unique_ptr<UnixServer>> UnixServer::create(EventLoop& loop, const st
     close(fd);
     return error_at(path, "cannot listen", error);
   }
+  return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory)));
+}
+
+Result<std::unique_ptr<UnixServer>> UnixServer::adopt(EventLoop& loop, const std::string& path, int fd,
+                                                      Factory factory) {
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return error_at(path, "inherited", errno);
+  if (listening == 0) return error_at(path, "inherited descriptor does not listen", EINVAL);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
   return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory)));
 }
 

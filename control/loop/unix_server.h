@@ -30,6 +30,8 @@ class UnixServer {
   // Binds `path` (mode 0600; its directory is made, 0755). A file left behind by a dead process is replaced; one that
   // somebody listens on is an error.
   static Result<std::unique_ptr<UnixServer>> create(EventLoop& loop, const std::string& path, Factory factory);
+  // The same over a socket that listens at `path` already (made by another process for us).
+  static Result<std::unique_ptr<UnixServer>> adopt(EventLoop& loop, const std::string& path, int fd, Factory factory);
   ~UnixServer();  // closes all and removes the file
   UnixServer(const UnixServer&) = delete;
   UnixServer& operator=(const UnixServer&) = delete;

@@ -30,6 +30,9 @@ class OuterRoutes {
   // Takes UDP port `listen_port` of this host for the tunnel, both families, in place of the one it had, so that no
   // other program of the gateway uses it. Error (EADDRINUSE): one does; the tunnel keeps what it had.
   virtual Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) = 0;
+
+  // The mark (fwmark) of outer packets that Linux routes; 0: none. Nothing where Linux does not route them.
+  virtual void set_mark(TunnelId, uint32_t) {}
 };
 
 }  // namespace sluice

@@ -47,12 +47,23 @@ Result<void> Tunnel::set_listen_port(uint16_t port) {
   }
   if (!claimed) return claimed;
   listen_port_ = port;
+  forget_sources();
+  wireguard_.mark_dirty();
+  return {};
+}
+
+void Tunnel::set_fwmark(uint32_t mark) {
+  if (mark == fwmark_) return;
+  fwmark_ = mark;
+  wireguard_.set_mark(id_, mark);
+  forget_sources();
+}
+
+void Tunnel::forget_sources() {
   for (PeerControl& peer : peers_) {
     peer.at.local = {};
     wireguard_.update_outer(peer);
   }
-  wireguard_.mark_dirty();
-  return {};
 }
 
 Result<void> Tunnel::claim(uint16_t port) {
@@ -185,6 +196,6 @@ void Tunnel::apply_peer(PeerControl& peer) {
   wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
 }
 
-TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, mss_clamp_, allowed_ips_.view()}; }
+TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, inner_port_, mss_clamp_, allowed_ips_.view()}; }
 
 }  // namespace sluice

@@ -36,11 +36,17 @@ class Tunnel {
   // 0: one is chosen. Error (EADDRINUSE): another tunnel has it; the old port stays.
   Result<void> set_listen_port(uint16_t port);
   uint16_t listen_port() const noexcept { return listen_port_; }
-  void set_fwmark(uint32_t mark) noexcept { fwmark_ = mark; }
+  void set_fwmark(uint32_t mark);
   uint32_t fwmark() const noexcept { return fwmark_; }
+  // Whatever address our packets to the peers left from, Linux chooses anew (protocol.md section 11): routes, addresses
+  // or what decides about them has changed.
+  void forget_sources();
   void set_mtu(uint16_t mtu);
   uint16_t mtu() const noexcept { return mtu_; }
   void set_mss_clamp(bool on);
+
+  // A tunnel whose packets come from and go to a port of its own instead of the forwarding table.
+  void set_inner_port(PortId port) noexcept { inner_port_ = port; }
 
   // Admin state of its interface. Down drops keys, handshakes, staged packets and timers; up starts the timers.
   void set_up(bool up);
@@ -80,6 +86,7 @@ class Tunnel {
   uint16_t listen_port_ = 0;
   uint32_t fwmark_ = 0;
   uint16_t mtu_ = 1420;
+  PortId inner_port_ = kNoPort;
   bool mss_clamp_ = false;
   bool up_ = false;
   AllowedIps allowed_ips_;

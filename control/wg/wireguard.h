@@ -66,6 +66,7 @@ class Wireguard {
   bool listen_port_taken(uint16_t port, const Tunnel& except) const noexcept;
   uint16_t draw_listen_port() noexcept;
   Result<void> claim_port(TunnelId tunnel, uint16_t port) { return parts_.routes.claim_port(tunnel, port); }
+  void set_mark(TunnelId tunnel, uint32_t mark) { parts_.routes.set_mark(tunnel, mark); }
   void register_peer(PeerControl& peer);
   void unregister_peer(PeerControl& peer);  // and retires its shared part
 
