@@ -2,7 +2,7 @@
 
 X's outer side is real UDP sockets on its own machine, so Linux answers ARP and ND for it and the gateway is reached as over
 any network. X's inner side is pywg. SLUICE_SYSTEM_AGAINST=wireguard-go runs the same tests against the other implementation:
-they have to hold there too, or the test is wrong.
+they have to hold there too, or the test is wrong. SLUICE_SYSTEM_AGAINST=drop-in runs them against `sluiced wg0`.
 """
 import base64
 import contextlib
@@ -17,7 +17,9 @@ import pywg
 import rig
 from pywg import Endpoint, KeyPair
 
-AGAINST_WIREGUARD_GO = os.environ.get("SLUICE_SYSTEM_AGAINST") == "wireguard-go"
+AGAINST = os.environ.get("SLUICE_SYSTEM_AGAINST", "gateway")
+AGAINST_WIREGUARD_GO = AGAINST == "wireguard-go"
+NO_GATEWAY = AGAINST != "gateway"  # an interface of Linux's own outside, no counters to look at
 
 
 def diverges(what):
@@ -156,11 +158,12 @@ class PeeringCase(unittest.TestCase):
 
     @classmethod
     def start_gateway(cls):
-        if AGAINST_WIREGUARD_GO:
+        if NO_GATEWAY:
             rig.kernel_end(cls.gateway_machine, "wan0", "192.0.2.1/24", "2001:db8::1/64")
             key = rig.Key()
             key.private = b64(cls.key.private)
-            cls.gateway = rig.WireguardGo(cls.gateway_machine).start(key, PORT, GATEWAY_INNER4 + "/24",
+            daemon, build = ("wireguard-go", None) if AGAINST_WIREGUARD_GO else (cls.daemon, cls.build)
+            cls.gateway = rig.WireguardGo(cls.gateway_machine, daemon=daemon, build=build).start(key, PORT, GATEWAY_INNER4 + "/24",
                                                                      GATEWAY_INNER6 + "/64")
             return
         cls.lab.write("gateway.key", b64(cls.key.private) + "\n")
@@ -171,7 +174,7 @@ class PeeringCase(unittest.TestCase):
     @classmethod
     def wait_for_quiet(cls):
         """Linux announces new interfaces with multicast for a moment, which moves counters nobody asked about."""
-        if AGAINST_WIREGUARD_GO:
+        if NO_GATEWAY:
             return
         last = [cls.gateway.drops(), time.monotonic()]
 
@@ -288,7 +291,7 @@ class PeeringCase(unittest.TestCase):
     @contextlib.contextmanager
     def drops(self, **expected):
         """Exactly these reasons move by exactly these numbers while the block runs (reason=count)."""
-        if AGAINST_WIREGUARD_GO:
+        if NO_GATEWAY:
             yield
             return
         before = self.gateway.drops()

@@ -379,14 +379,14 @@ class Gateway:
 
 
 class WireguardGo:
-    """wireguard-go on a machine: the other vendor."""
+    """wireguard-go on a machine, the other vendor; or another program that is started and configured like it."""
 
-    def __init__(self, machine, interface="wg0"):
-        self.machine, self.interface = machine, interface
+    def __init__(self, machine, interface="wg0", daemon="wireguard-go", build=None):
+        self.machine, self.interface, self.daemon = machine, interface, program(daemon, build)
         self.process = None
 
     def start(self, key, listen_port, *addresses, mtu=1420):
-        self.process = self.machine.start(program("wireguard-go"), "-f", self.interface,
+        self.process = self.machine.start(self.daemon, "-f", self.interface,
                                           environment={"LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"})
         self.process.ready(lambda: self.machine.run("wg", "show", self.interface, check=False).returncode == 0,
                            "its socket")

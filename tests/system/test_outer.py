@@ -4,7 +4,7 @@ import socket
 import struct
 
 import pywg
-from peering import AGAINST_WIREGUARD_GO, GATEWAY_OUTER, PORT, X_INNER4, X_INNER6, X_OUTER, X_PORT, PeeringCase, diverges, echo
+from peering import AGAINST_WIREGUARD_GO, NO_GATEWAY, GATEWAY_OUTER, PORT, X_INNER4, X_INNER6, X_OUTER, X_PORT, PeeringCase, diverges, echo
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -129,7 +129,7 @@ class OuterPackets(PeeringCase):
         packet = self.udp4(peer.session.encrypt(echo(2, size=400)), ident=77)
         payload = packet[20:]
         udp.drain()
-        before = {} if AGAINST_WIREGUARD_GO else self.gateway.drops()
+        before = {} if NO_GATEWAY else self.gateway.drops()
         for offset, piece, more in ((0, payload[:200], 0x2000), (200, payload[200:], 0)):
             self.frame(pywg.ipv4(X_OUTER[V4], GATEWAY_OUTER[V4], 17, piece, ident=77, frag=more | offset // 8))
         answer = udp.receive(0.5, want=pywg.DATA)
