@@ -17,6 +17,7 @@ class SocketRoutes final : public OuterRoutes {
 
   OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
   OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  uint32_t scope_of(PortId) const noexcept override { return 0; }
   // While the tunnel is down nothing is bound, but that the port is free is found out all the same.
   Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;
   void set_mark(TunnelId, uint32_t mark) override { port_.set_mark(mark); }

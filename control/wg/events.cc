@@ -175,9 +175,10 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
 
 // --- endpoints ---
 
-// Workers know addresses and ports; a link-local address means nothing without the link it is on.
+// Workers know addresses and ports; a link-local address means nothing without the link it is on. (A socket knows it.)
 Whereabouts Wireguard::arrival(Endpoint remote, const IpAddress& local, PortId port) const noexcept {
-  if (remote.address.is_ipv6() && remote.address.is_link_local()) remote.scope = parts_.routes.scope_of(port);
+  const bool link_local = remote.address.is_ipv6() && remote.address.is_link_local();
+  if (const uint32_t scope = link_local ? parts_.routes.scope_of(port) : 0; scope != 0) remote.scope = scope;
   return {remote, local, port};
 }
 

@@ -24,7 +24,8 @@ class OuterRoutes {
   // make us look for neighbours.
   virtual OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const = 0;
 
-  // What link-local IPv6 addresses on that port carry as their scope (Endpoint::scope); 0: no such port.
+  // What link-local IPv6 addresses on that port carry as their scope (Endpoint::scope); 0: no such port, or
+  // one whose datagrams say it themselves.
   virtual uint32_t scope_of(PortId port) const noexcept = 0;
 
   // Takes UDP port `listen_port` of this host for the tunnel, both families, in place of the one it had, so that no
