@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "control/linux/token_bucket.h"
 #include "dataplane/base/net.h"
+#include "dataplane/base/token_bucket.h"
 #include "dataplane/wire/messages.h"
 
 namespace sluice {

@@ -24,6 +24,7 @@ struct rte_mempool;
 namespace sluice {
 
 class PuntQueue;       // pipeline/punt.h
+class Reassembly;      // pipeline/reassembly.h
 class Spread;          // pipeline/spread.h
 class StagedPackets;   // pipeline/staged.h
 class TransmitQueues;  // pipeline/transmit.h
@@ -60,6 +61,7 @@ struct WorkerContext {
   Mailbox* mailbox = nullptr;           // ours
   std::span<Mailbox* const> mailboxes;  // all workers', for the ready rings
   StagedPackets* staged = nullptr;
+  Reassembly* reassembly = nullptr;
   Spread* spread = nullptr;            // nullptr: there is nobody to help
   TransmitQueues* transmit = nullptr;  // the worker flushes it at the end of the poll
   PuntQueue* punts = nullptr;          // flushed by the entry points of stages.h

@@ -20,8 +20,12 @@ namespace sluice {
   X(ip_checksum,             "bad IPv4 header checksum") \
   X(udp_length,              "UDP length does not fit the packet") \
   X(udp_checksum,            "bad or, over IPv6, missing UDP checksum") \
-  X(outer_fragment,          "fragment of an outer packet") \
+  X(fragment_malformed,      "fragment with an impossible length or offset") \
+  X(fragment_refused,        "fragments of one packet that overlap, or are too many") \
+  X(fragment_timeout,        "fragment whose packet did not become whole in time") \
+  X(fragments_full,          "fragment while too many packets were incomplete") \
   X(martian_source,          "source address that must not be on the wire") \
+  X(reverse_path,            "source to which no route leads, or none through the port it came from") \
   /* messages */ \
   X(message_invalid,         "WireGuard message of unknown type, wrong length or with reserved bits set") \
   X(data_unknown_index,      "data for a receiver index that is not (any more) ours") \

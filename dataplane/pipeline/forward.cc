@@ -198,23 +198,50 @@ void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std
   for (unsigned i = back; i < kMaxBurst; ++i) values[index[i]] = found[i];
 }
 
+namespace {
+
+// RFC 3704, section 2. Packets out of tunnels have been asked more by their peer's allowed IPs.
+bool leads_back(const Published& published, const NextHop& back, PortId in) noexcept {
+  if (in.value >= published.ports.size()) return true;
+  switch (published.ports[in.value].reverse_path) {
+    case ReversePath::kAny:
+      return true;
+    case ReversePath::kRouted:
+      return back.action != Action::kUnreachable && back.action != Action::kBlackhole &&
+             back.action != Action::kProhibit;
+    case ReversePath::kSamePort:
+      return (back.action == Action::kPort || back.action == Action::kUnresolved) && back.port == in;
+  }
+  return true;
+}
+
+}  // namespace
+
 void drop_martians(WorkerContext& context, Burst& packets) noexcept {
   const Fib& fib = context.published->fib;
+  const bool checks_reverse_path = context.published->checks_reverse_path;
   uint32_t values[kMaxBurst];
   look_up(fib.routes(), packets.all(), Side::kSource, values);
   unsigned i = 0;
   keep_if(packets, [&](rte_mbuf* m) {
     // All of fe80::/10 is local in the table: it cannot tell our own link-local addresses from a neighbour's.
-    const bool own = fib.at(values[i++]).action == Action::kLocal && !is_ipv6_link_local_source(m);
-    if (!own && !is_no_source(m)) return true;
-    context.drop(m, Drop::martian_source);
+    const NextHop& back = fib.at(values[i++]);
+    const bool link_local = is_ipv6_link_local_source(m);
+    if ((back.action == Action::kLocal && !link_local) || is_no_source(m)) {
+      context.drop(m, Drop::martian_source);
+      return false;
+    }
+    if (!checks_reverse_path || link_local || leads_back(*context.published, back, meta(m).in_port)) return true;
+    context.drop(m, Drop::reverse_path);
     return false;
   });
 }
 
-void clamp_segments(const TunnelView& tunnel, std::span<rte_mbuf*> packets) noexcept {
+void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept {
   if (!tunnel.mss_clamp) return;
-  for (rte_mbuf* m : packets) clamp_mss(bytes_of(m), tunnel.mtu);
+  const OuterRoute* outer = peer.outer.load(std::memory_order_acquire);
+  const uint16_t mtu = outer != nullptr ? std::min(tunnel.mtu, outer->inner_mtu) : tunnel.mtu;
+  for (rte_mbuf* m : packets) clamp_mss(bytes_of(m), mtu);
 }
 
 const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept {

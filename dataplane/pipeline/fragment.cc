@@ -12,16 +12,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint8_t kProtocolIpv6Fragment = 44;
-
-struct Ipv6FragmentHeader {
-  uint8_t next_header;
-  uint8_t reserved;
-  be16 offset_more;  // offset in units of 8 bytes << 3, bit 0: more fragments
-  be32 id;
-};
-static_assert(sizeof(Ipv6FragmentHeader) == 8);
-
 // One fragment: the packet's IPv6 header, a fragment header, `size` bytes of its payload from `offset` on.
 rte_mbuf* ipv6_fragment(ConstBytes packet, size_t offset, size_t size, uint32_t id, rte_mempool* pool) noexcept {
   rte_mbuf* m = rte_pktmbuf_alloc(pool);

@@ -279,7 +279,7 @@ bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
     context.drop(m, fault);
     return false;
   }
-  const uint8_t inner = ecn_of(bytes_of(m)), ecn = ecn_decapsulate(meta(m).outer_ecn, inner);
+  const uint8_t inner = ecn_of(bytes_of(m)), ecn = ecn_decapsulate(meta(m).outer_class, inner);
   if (ecn != inner) set_ecn(bytes_of(m), ecn);
   return true;
 }
@@ -302,7 +302,10 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& pass
     if (finish_inner(context, run[i])) passed.push(run[i]);
   }
   const std::span<rte_mbuf*> out = passed.all().subspan(passed_before);
-  clamp_segments(tunnel, out);
+  if (tunnel.mss_clamp) {
+    for_each_run(out, keypair_of,
+                 [&](std::span<rte_mbuf*> from) { clamp_segments(tunnel, *keypair_of(from[0])->peer, from); });
+  }
   if (tunnel.inner_port == kNoPort) return;
   for (rte_mbuf* m : out) context.transmit->push(tunnel.inner_port, m);
   passed.count = passed_before;

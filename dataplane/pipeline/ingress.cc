@@ -2,13 +2,15 @@
 //   parse_frames         one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is
 //                        Linux's
 //   look_up_destination  (forward.cc)
-//   take_messages        UDP datagrams to an own address and a listen port become WireGuard messages
+//   take_messages        UDP datagrams to an own address are put together if they came in fragments; those to a listen
+//                        port become WireGuard messages
 // The messages go on in inbound.cc, everything else in forward.cc.
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/reassembly.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/wire/ip.h"
 
@@ -16,7 +18,6 @@ namespace sluice {
 namespace {
 
 constexpr unsigned kPrefetchAhead = 4;
-constexpr uint8_t kProtocolIpv6Fragment = 44;  // RFC 8200, section 4.5
 
 enum class Verdict : uint8_t { kGood, kBad, kUnknown };
 
@@ -104,29 +105,24 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
   });
 }
 
-// Where UDP starts in a packet to one of our addresses.
-struct Transport {
-  size_t offset = 0;  // 0: not UDP, or not to be had without looking further than Linux does for us
-  bool fragment = false;
-};
-
-Transport udp_of(ConstBytes packet) noexcept {
+// Where UDP starts in a packet to one of our addresses, or where it would in a fragment that is not the first. 0: not
+// UDP, or not to be had without looking further than Linux does for us.
+size_t udp_offset(ConstBytes packet) noexcept {
   if (version_of(packet) == Family::kIpv4) {
     const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
-    const bool first = (ip->flags_fragment.host() & 0x1fff) == 0;
-    const bool unicast = ip->destination[0] < 224;
-    if (ip->protocol != kProtocolUdp || !first || !unicast) return {};
-    return {ip->header_size(), ip->is_fragment()};
+    return ip->protocol == kProtocolUdp && ip->destination[0] < 224 ? ip->header_size() : 0;
   }
   const auto* ip = reinterpret_cast<const Ipv6Header*>(packet.data());
-  if (ip->destination[0] == 0xff) return {};
-  if (ip->next_header == kProtocolUdp) return {sizeof *ip, false};
-  constexpr size_t kFragmentHeader = 8;
-  if (ip->next_header != kProtocolIpv6Fragment || packet.size() < sizeof *ip + kFragmentHeader) return {};
-  const auto* fragment = reinterpret_cast<const uint8_t*>(packet.data()) + sizeof *ip;
-  const bool first = fragment[2] == 0 && (fragment[3] & 0xf8) == 0;
-  if (fragment[0] != kProtocolUdp || !first) return {};
-  return {sizeof *ip + kFragmentHeader, true};
+  if (ip->destination[0] == 0xff) return 0;
+  if (ip->next_header == kProtocolUdp) return sizeof *ip;
+  if (ip->next_header != kProtocolIpv6Fragment || packet.size() < sizeof *ip + sizeof(Ipv6FragmentHeader)) return 0;
+  const auto* fragment = reinterpret_cast<const Ipv6FragmentHeader*>(packet.data() + sizeof *ip);
+  return fragment->next_header == kProtocolUdp ? sizeof *ip + sizeof *fragment : 0;
+}
+
+bool may_be_fragment(ConstBytes packet, size_t offset) noexcept {
+  if (version_of(packet) == Family::kIpv6) return offset != sizeof(Ipv6Header);
+  return reinterpret_cast<const Ipv4Header*>(packet.data())->is_fragment();
 }
 
 // RFC 768, RFC 8200 section 8.1; `l4` ends where the UDP length says.
@@ -144,31 +140,34 @@ bool udp_checksum_holds(rte_mbuf* m, ConstBytes packet, ConstBytes l4) noexcept 
 }
 
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
-// is taken or dropped.
-bool is_not_message(WorkerContext& context, rte_mbuf* m, Burst& messages) noexcept {
-  const ConstBytes packet = bytes_of(m);
-  const Transport transport = udp_of(packet);
-  if (transport.offset == 0) return true;
-  const ConstBytes l4 = packet.subspan(transport.offset);
+// is taken or dropped. What came in fragments is `m` as a whole once the last is there.
+bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexcept {
+  size_t offset = udp_offset(bytes_of(m));
+  if (offset == 0) return true;
+  if (may_be_fragment(bytes_of(m), offset) && is_fragment(m)) [[unlikely]] {
+    m = context.reassembly->add(m, context.now);
+    if (m == nullptr) return false;
+    offset = udp_offset(bytes_of(m));
+  }
+  const ConstBytes packet = bytes_of(m), l4 = packet.subspan(offset);
   if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
   const auto* udp = reinterpret_cast<const UdpHeader*>(l4.data());
   if (!context.published->is_listen_port(udp->destination_port.host())) return true;
-  if (transport.fragment) return discard(context, m, Drop::outer_fragment);
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
   if (!udp_checksum_holds(m, packet, l4.first(length))) return discard(context, m, Drop::udp_checksum);
 
   PacketMeta& about = meta(m);
-  about.outer_ecn = ecn_of(packet);
-  about.outer_size = static_cast<uint8_t>(transport.offset + sizeof *udp);
-  cut_to(m, transport.offset + length);
+  about.outer_class = ecn_of(packet);
+  about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
+  cut_to(m, offset + length);
   rte_pktmbuf_adj(m, about.outer_size);
   messages.push(m);
   return false;
 }
 
 void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
+  keep_if(packets, [&](rte_mbuf*& m) {
     return meta(m).next_hop->action != NextHop::Action::kLocal || is_not_message(context, m, messages);
   });
   drop_martians(context, messages);
@@ -185,7 +184,7 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
     meta(m) = {.in_port = in,
                .tunnel = kNoTunnel,
                .worker = context.id,
-               .outer_ecn = ecn_of(packet),
+               .outer_class = ecn_of(packet),
                .outer_size = outer_size};
     rte_pktmbuf_adj(m, outer_size);
   }

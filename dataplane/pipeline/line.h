@@ -63,11 +63,11 @@ enum class Side : uint8_t { kSource, kDestination };
 void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept;
 
 // Drops `martian_source`: sources that cannot be a host on the wire (RFC 1812, section 5.3.7; RFC 4291), among them our
-// own addresses. Nothing may ever be answered to them.
+// own addresses; nothing may ever be answered to them. And `reverse_path`: those that a port does not believe.
 void drop_martians(WorkerContext& context, Burst& packets) noexcept;
 
-// Packets that go into a tunnel or come out of it: TCP connections start with segments that fit.
-void clamp_segments(const TunnelView& tunnel, std::span<rte_mbuf*> packets) noexcept;
+// Packets that go to a peer or come from it: TCP connections start with segments that fit the tunnel and the path.
+void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept;
 
 const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept;  // nullptr: none, or down
 

@@ -42,6 +42,7 @@ enum class CommandKind : uint8_t {
   kFlushStaged,    // send what this worker holds staged for `peer`
   kDiscardStaged,  // free it instead: handshake given up, or peer removed
   kKeepalive,      // send an empty data message to `peer`, or what is staged for it if anything is
+  kProbe,          // `packet`: an inner packet with its padding, to `peer` in one message that nobody may fragment
 };
 
 struct Command {

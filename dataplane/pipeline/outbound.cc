@@ -1,6 +1,7 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
-//   route_to_peer    MSS of what enters the tunnel; allowed IPs: destination -> peer
-//   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first
+//   route_to_peer    allowed IPs: destination -> peer; MSS of what goes to it
+//   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first; what is too
+//                    large for the path to the peer
 //   reserve_nonces   counters: one add per run of packets under one keypair
 //   frame_payload    padding, message header, outer headers
 //   seal_burst       encrypt, one engine call; while this worker is saturated, others take part (spread.h)
@@ -58,7 +59,6 @@ void route_to_peer(WorkerContext& context, Burst& packets) noexcept {
       packets.all(), [](rte_mbuf* m) { return meta(m).tunnel; },
       [&](std::span<rte_mbuf*> run) {
         const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
-        clamp_segments(tunnel, run);
         look_up(tunnel.allowed_ips, run, Side::kDestination, rest);
         rest = rest.subspan(run.size());
       });
@@ -103,16 +103,14 @@ rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t
 }
 
 // From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher, the lengths and the checksums.
-rte_mbuf* frame(WorkerContext& context, rte_mbuf* m) noexcept {
+rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, size_t padded, uint8_t traffic_class) noexcept {
   const OuterRoute& outer = *meta(m).outer;
   const size_t size = rte_pktmbuf_data_len(m);
-  const TunnelView* tunnel = tunnel_that_is_up(*context.published, meta(m).to_peer->tunnel);
-  const size_t padded = padded_size(size, tunnel != nullptr ? tunnel->mtu : 0);
   const auto head = static_cast<uint16_t>(outer.header_size + sizeof(DataHeader));
   const auto tail = static_cast<uint16_t>(padded - size + kTagSize);
   m = with_room(context, m, head, tail);
   if (m == nullptr) return nullptr;
-  meta(m).outer_ecn = size != 0 ? ecn_encapsulate(ecn_of(bytes_of(m))) : kEcnNotEct;
+  meta(m).outer_class = traffic_class;
   std::memset(rte_pktmbuf_append(m, tail), 0, padded - size);
   auto* at = reinterpret_cast<std::byte*>(rte_pktmbuf_prepend(m, head));
   std::memcpy(at, outer.header.data(), outer.header_size);
@@ -123,10 +121,22 @@ rte_mbuf* frame(WorkerContext& context, rte_mbuf* m) noexcept {
   return m;
 }
 
+// Of the outer packet. A keepalive, which is nothing but WireGuard's, is Not-ECT.
+uint8_t outer_class_of(const TunnelView& tunnel, rte_mbuf* m) noexcept {
+  const uint8_t inner = rte_pktmbuf_data_len(m) != 0 ? traffic_class_of(bytes_of(m)) : 0;
+  return static_cast<uint8_t>((inner & tunnel.dscp_copied) | tunnel.dscp_fixed | ecn_encapsulate(inner & kEcnMask));
+}
+
+rte_mbuf* frame_packet(WorkerContext& context, rte_mbuf* m) noexcept {
+  const TunnelView& tunnel = context.published->tunnels[meta(m).to_peer->tunnel.value];
+  const uint16_t limit = std::min(tunnel.mtu, meta(m).outer->inner_mtu);
+  return frame(context, m, padded_size(rte_pktmbuf_data_len(m), limit), outer_class_of(tunnel, m));
+}
+
 void frame_payload(WorkerContext& context, Burst& packets) noexcept {
   unsigned framed = 0;
   for (rte_mbuf* m : packets.all()) {
-    m = frame(context, m);
+    m = frame_packet(context, m);
     if (m != nullptr) packets.packets[framed++] = m;
   }
   packets.count = framed;
@@ -228,8 +238,8 @@ void finish_headers(WorkerContext& context, rte_mbuf* m) noexcept {
   const OuterRoute& outer = *meta(m).outer;
   auto* at = rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset);
   const size_t size = size_t{rte_pktmbuf_data_len(m)} - outer.l3_offset;
-  const size_t l3_size = version_of({at, 1}) == Family::kIpv4 ? fill_ipv4(context, at, outer, meta(m).outer_ecn, size)
-                                                              : fill_ipv6(at, meta(m).outer_ecn, size);
+  const size_t l3_size = version_of({at, 1}) == Family::kIpv4 ? fill_ipv4(context, at, outer, meta(m).outer_class, size)
+                                                              : fill_ipv6(at, meta(m).outer_class, size);
   auto& udp = *reinterpret_cast<UdpHeader*>(at + l3_size);
   udp.length = static_cast<uint16_t>(size - l3_size);
   if (port_adds_up(context, m)) {
@@ -353,6 +363,12 @@ class Departure {
  public:
   Departure(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
   void add(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
+    if (rte_pktmbuf_data_len(m) > way.outer->inner_mtu) [[unlikely]] {
+      return add_large(m, peer, way);
+    }
+    add_as_it_is(m, peer, way);
+  }
+  void add_as_it_is(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
     meta(m).to_peer = &peer;
     meta(m).keypair = way.keypair;
     meta(m).outer = way.outer;
@@ -368,6 +384,22 @@ class Departure {
     Way moved = way;
     moved.outer = &moved_;
     return moved;
+  }
+  // For the path to this peer, though not for the tunnel. Below IPv6's minimum there is nothing to say to an IPv6
+  // sender: the message leaves in fragments (RFC 2473, section 7.1).
+  void add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
+    const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
+    const uint16_t mtu = ipv4 ? way.outer->inner_mtu : std::max(way.outer->inner_mtu, kIpv6MinimumMtu);
+    if (rte_pktmbuf_data_len(m) <= mtu) return add_as_it_is(m, peer, way);
+    if (ipv4 && !rte_pktmbuf_mtod(m, const Ipv4Header*)->dont_fragment()) return add_in_fragments(m, peer, way, mtu);
+    meta(m).mtu = mtu;
+    context_.punts->reject(m, PuntReason::kTooBig, Drop::too_big, context_.now);
+  }
+  void add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept {
+    Fragments fragments = fragment_ipv4(m, mtu, context_.pool);
+    if (fragments.count == 0) return context_.drop(m, Drop::no_buffer);
+    for (rte_mbuf* fragment : fragments.all()) add_as_it_is(fragment, peer, way);
+    rte_pktmbuf_free(m);
   }
   void add_staged(Peer& peer, const Way& way) noexcept {
     if (!context_.staged->holds(peer.id)) return;
@@ -399,6 +431,7 @@ void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) 
 
 void send_run(WorkerContext& context, std::span<rte_mbuf*> run, Departure& departure) noexcept {
   Peer& peer = *peer_of(run[0]);
+  clamp_segments(context.published->tunnels[peer.tunnel.value], peer, run);
   const Way way = departure.follow(choose_keypair(context, peer));
   if (way.obstacle != Drop::count_) return turn_away(context, run, way.obstacle);
   if (!way.open()) {
@@ -417,6 +450,35 @@ rte_mbuf* make_keepalive(WorkerContext& context, const Peer& peer) noexcept {
   }
   meta(m) = {.in_port = kNoPort, .tunnel = peer.tunnel, .worker = context.id, .peer = peer.id};
   return m;
+}
+
+// Nobody on the way may split it: DF, of which the template's checksum knows nothing.
+void forbid_fragments(std::byte* at) noexcept {
+  if (version_of({at, 1}) != Family::kIpv4) return;
+  auto& ip = *reinterpret_cast<Ipv4Header*>(at);
+  const uint16_t before = ip.flags_fragment.host();
+  ip.flags_fragment = static_cast<uint16_t>(before | 0x4000);
+  ip.checksum = checksum_adjust(ip.checksum.host(), before, ip.flags_fragment.host());
+}
+
+// One message of exactly this size, whatever the path is believed to take.
+void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
+  Burst probe;
+  probe.push(m);
+  reserve_nonces(context, probe);
+  if (probe.empty()) return;
+  m = frame(context, m, rte_pktmbuf_data_len(m), 0);
+  if (m == nullptr) return;
+  probe.packets[0] = m;
+  seal_burst(context, probe);
+  finish_headers(context, m);
+  forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, meta(m).outer->l3_offset));
+  // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
+  Peer& peer = *peer_of(m);
+  peer.tx_packets.fetch_add(1, std::memory_order_relaxed);
+  peer.tx_bytes.fetch_add(message_in(m).size(), std::memory_order_relaxed);
+  note_sent(context, peer, {.messages = 1, .data = 0});
+  context.transmit->push(meta(m).outer->port, m);
 }
 
 }  // namespace
@@ -483,6 +545,20 @@ void send_keepalive(WorkerContext& context, PeerId id) noexcept {
   Departure departure(context, clock);
   departure.add(m, *peer, way);
   departure.finish();
+}
+
+void send_probe(WorkerContext& context, PeerId id, rte_mbuf* plaintext) noexcept {
+  Peer* peer = context.peers->find(id);
+  const OuterRoute* outer = peer != nullptr ? peer->outer.load(std::memory_order_acquire) : nullptr;
+  Keypair* keypair = peer != nullptr ? usable_keypair(context, *peer) : nullptr;
+  const bool up = peer != nullptr && tunnel_that_is_up(*context.published, peer->tunnel) != nullptr;
+  if (!up || keypair == nullptr || outer == nullptr || outer->state != OuterRoute::State::kReady)
+    return rte_pktmbuf_free(plaintext);
+  meta(plaintext) = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id, .peer = id};
+  meta(plaintext).to_peer = peer;
+  meta(plaintext).keypair = keypair;
+  meta(plaintext).outer = outer;
+  seal_and_transmit_probe(context, plaintext);
 }
 
 }  // namespace sluice

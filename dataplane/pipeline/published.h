@@ -21,6 +21,14 @@ struct TunnelView {
   PortId inner_port = kNoPort;  // what comes out of the tunnel leaves by this port as it is; kNoPort: it is forwarded
   bool mss_clamp = false;       // TCP SYNs in and out are told what fits the MTU
   PrefixView allowed_ips;       // value: peer slot (PeerTable)
+  // DSCP of outer data packets, in place as in the traffic class: those bits of the inner one, and these.
+  uint8_t dscp_copied = 0, dscp_fixed = 0;
+};
+
+enum class ReversePath : uint8_t {  // what a port asks of sources (RFC 3704)
+  kAny,
+  kRouted,    // a route leads back, any way
+  kSamePort,  // it leads back through this port
 };
 
 struct PortView {
@@ -28,12 +36,14 @@ struct PortView {
   Mac mac;
   uint16_t mtu = 1500;
   TunnelId tunnel = kNoTunnel;  // whose inner_port it is
+  ReversePath reverse_path = ReversePath::kAny;
 };
 
 struct Published {
   Fib fib;
-  std::vector<TunnelView> tunnels;  // by TunnelId; a removed tunnel leaves an entry that is down
-  std::vector<PortView> ports;      // by PortId
+  std::vector<TunnelView> tunnels;   // by TunnelId; a removed tunnel leaves an entry that is down
+  std::vector<PortView> ports;       // by PortId
+  bool checks_reverse_path = false;  // some port does
   // Listen ports as a bitmap over all 65,536: one load tells whether a UDP packet to us may be WireGuard.
   std::array<uint64_t, 1024> listen_ports{};
 

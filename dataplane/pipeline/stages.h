@@ -41,5 +41,8 @@ void finish_spread(WorkerContext& context) noexcept;
 void flush_staged(WorkerContext& context, PeerId peer) noexcept;
 void discard_staged(WorkerContext& context, PeerId peer) noexcept;
 void send_keepalive(WorkerContext& context, PeerId peer) noexcept;
+// `plaintext`: an inner packet and padding, as large as the path MTU that is asked for makes it. Dropped in silence
+// without a key: whoever probes tries again.
+void send_probe(WorkerContext& context, PeerId peer, rte_mbuf* plaintext) noexcept;
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 #include <rte_spinlock.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -400,6 +401,12 @@ Result<std::unique_ptr<Port>> make_ethdev_port(PortId id, const EthdevOptions& o
 Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& options, uint16_t dpdk_port,
                                                 rte_mempool* pool) {
   return start_port(id, options, Device{}, OwnedEthdev(dpdk_port, false), pool, {});
+}
+
+size_t packet_pool_size(uint32_t buffers, uint16_t private_size, uint16_t mtu) noexcept {
+  rte_mempool_objsz sizes;
+  const auto element = static_cast<uint32_t>(sizeof(rte_mbuf) + private_size + RTE_PKTMBUF_HEADROOM + frame_room(mtu));
+  return size_t{rte_mempool_calc_obj_size(element, 0, &sizes)} * buffers;
 }
 
 Result<PacketPool> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu) {

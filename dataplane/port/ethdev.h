@@ -42,6 +42,8 @@ Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& 
 // Packet buffers with the pipeline's private area, and room for frames of that MTU with outer headers in front and
 // padding and tag behind.
 using PacketPool = Handle<rte_mempool, rte_mempool_free>;
+// What a pool of them takes, in bytes.
+size_t packet_pool_size(uint32_t buffers, uint16_t private_size, uint16_t mtu) noexcept;
 Result<PacketPool> make_packet_pool(const std::string& name, uint32_t buffers, uint16_t private_size, uint16_t mtu);
 
 }  // namespace sluice

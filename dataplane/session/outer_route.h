@@ -24,10 +24,11 @@ struct OuterRoute {
   IpAddress local;  // source of outer packets
   State state = State::kNoRoute;
   PortId port = kNoPort;
-  bool by_socket = false;   // Linux routes it: the header is IP and UDP, of which only addresses and ports matter
-  uint16_t mtu = 0;         // of the path to the endpoint, as far as Linux knows it (IP packet size)
-  uint8_t header_size = 0;  // Ethernet + IP + UDP
-  uint8_t l3_offset = 0;    // where IP starts in the header
+  bool by_socket = false;  // Linux routes it: the header is IP and UDP, of which only addresses and ports matter
+  uint16_t mtu = 0;        // of the path to the endpoint, as far as it is known (IP packet size); 0: it is not
+  uint16_t inner_mtu = UINT16_MAX;  // what a message on that path holds
+  uint8_t header_size = 0;          // Ethernet + IP + UDP
+  uint8_t l3_offset = 0;            // where IP starts in the header
   // Ethernet, IP and UDP with everything but the lengths, TOS/traffic class and checksums filled in (those are zero).
   std::array<std::byte, kMaxOuterHeaders> header{};
   // Sums (checksum_add) of what does not change: the IPv4 header as it stands above, and the UDP pseudo header's

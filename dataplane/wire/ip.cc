@@ -124,6 +124,11 @@ uint8_t ecn_of(ConstBytes packet) noexcept {
   return (static_cast<uint8_t>(packet[1]) >> 4) & kEcnMask;
 }
 
+uint8_t traffic_class_of(ConstBytes packet) noexcept {
+  const auto first = static_cast<uint8_t>(packet[0]), second = static_cast<uint8_t>(packet[1]);
+  return first >> 4 == 4 ? second : static_cast<uint8_t>(first << 4 | second >> 4);
+}
+
 void set_ecn(Bytes packet, uint8_t ecn) noexcept {
   if (version_of(packet) == Family::kIpv4) {
     auto* ip = reinterpret_cast<Ipv4Header*>(packet.data());

@@ -21,8 +21,10 @@ inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 inline constexpr uint8_t kProtocolIcmp = 1;
 inline constexpr uint8_t kProtocolTcp = 6;
 inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolIpv6Fragment = 44;
 inline constexpr uint8_t kProtocolIcmpv6 = 58;
 inline constexpr uint8_t kDefaultHopLimit = 64;
+inline constexpr uint16_t kIpv6MinimumMtu = 1280;  // RFC 8200, section 5
 
 struct EthernetHeader {
   std::array<uint8_t, 6> destination;
@@ -58,6 +60,16 @@ struct Ipv6Header {
   uint8_t traffic_class() const { return static_cast<uint8_t>(version_class_flow.host() >> 20); }
 };
 
+struct Ipv6FragmentHeader {  // RFC 8200, section 4.5
+  uint8_t next_header;
+  uint8_t reserved;
+  be16 offset_more;  // offset in units of 8 bytes << 3, bit 0: more fragments
+  be32 id;
+
+  size_t offset() const { return offset_more.host() & 0xfff8; }  // in bytes
+  bool more() const { return (offset_more.host() & 1) != 0; }
+};
+
 struct UdpHeader {
   be16 source_port;
   be16 destination_port;
@@ -66,7 +78,7 @@ struct UdpHeader {
 };
 
 static_assert(sizeof(EthernetHeader) == 14 && sizeof(Ipv4Header) == 20 && sizeof(Ipv6Header) == 40 &&
-              sizeof(UdpHeader) == 8);
+              sizeof(Ipv6FragmentHeader) == 8 && sizeof(UdpHeader) == 8);
 
 inline constexpr size_t kMaxOuterHeaders = sizeof(EthernetHeader) + 4 + sizeof(Ipv6Header) + sizeof(UdpHeader);
 
@@ -110,6 +122,9 @@ constexpr uint8_t ecn_decapsulate(uint8_t outer_ecn, uint8_t inner_ecn) noexcept
   if (outer_ecn == kEcnEct1 && inner_ecn == kEcnEct0) return kEcnEct1;
   return inner_ecn;
 }
+constexpr uint8_t kDscpMask = 0xfc;
+uint8_t traffic_class_of(ConstBytes packet) noexcept;  // DSCP and ECN; the header's length was checked
+
 // Sets the ECN bits of an IPv4 (checksum adjusted) or IPv6 header that starts at `packet`; its length was checked.
 void set_ecn(Bytes packet, uint8_t ecn) noexcept;
 uint8_t ecn_of(ConstBytes packet) noexcept;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/reassembly.h"
 #include "dataplane/pipeline/staged.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
@@ -52,6 +53,7 @@ struct Worker::State {
         mailbox(*parts.mailboxes[parts.id.value]),
         queues(queues_of(parts.id, parts.worker_count, parts.ports)),
         staged(staged_limits(parts.pool, parts.worker_count), drops),
+        reassembly(parts.pool->size / 16 / parts.worker_count, drops),
         transmit(parts.ports, parts.id, drops, stats),
         punts(parts.ports.size(), mailbox, drops),
         idle_wait(queues, mailbox.worker_bell) {
@@ -65,6 +67,7 @@ struct Worker::State {
     context.mailbox = &mailbox;
     context.mailboxes = parts.mailboxes;
     context.staged = &staged;
+    context.reassembly = &reassembly;
     context.transmit = &transmit;
     context.punts = &punts;
     context.drops = &drops;
@@ -103,6 +106,7 @@ struct Worker::State {
   DropCounters drops;
   WorkerStats stats;
   StagedPackets staged;
+  Reassembly reassembly;  // a sixteenth of the packet buffers may wait there, all workers together
   TransmitQueues transmit;
   PuntQueue punts;
   WorkerContext context;
@@ -171,6 +175,7 @@ void Worker::State::begin_poll() noexcept {
   }
   context.now = parts.clock->now();
   context.published = parts.published->load(std::memory_order_acquire);  // pairs with Dataplane::publish
+  if (!reassembly.empty()) reassembly.expire(context.now);
 }
 
 void Worker::State::end_poll(unsigned handled) noexcept {
@@ -217,6 +222,9 @@ unsigned Worker::State::run_commands() noexcept {
         break;
       case CommandKind::kKeepalive:
         send_keepalive(context, command.peer);
+        break;
+      case CommandKind::kProbe:
+        send_probe(context, command.peer, command.packet);
         break;
     }
   }

@@ -138,17 +138,6 @@ TEST_F(Ingress, PuntsWhatIsForTheGatewayWithoutPadding) {
   expect_punt(PacketBuilder(64).udp(5000, 5001).ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac));
 }
 
-// Fragments of outer packets are not put together here: the first is dropped by name, the others, which cannot be
-// told from any other fragment for the gateway, are Linux's.
-TEST_F(Ingress, FirstFragmentsOfMessagesAreDropped) {  // D-13
-  expect_drop(keepalive().ipv4(kX, kUs, {.more_fragments = true}).ethernet(kWanMac, kRouterMac), "outer_fragment");
-  expect_punt(PacketBuilder(64).ipv4(kX, kUs, {.offset = 64}).ethernet(kWanMac, kRouterMac));
-  const Octets first{std::byte{17}, std::byte{0}, std::byte{0}, std::byte{1},
-                     std::byte{0},  std::byte{0}, std::byte{0}, std::byte{9}};
-  expect_drop(keepalive().prepend(first).ipv6(kX6, kUs6, {.next_header = 44}).ethernet(kWanMac, kRouterMac),
-              "outer_fragment");
-}
-
 TEST_F(Ingress, DatagramEndsAtItsUdpLength) {  // D-15
   Octets message = session.seal(counter++, {});
   const auto udp_size = static_cast<uint16_t>(message.size() + 8);

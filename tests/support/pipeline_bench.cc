@@ -106,13 +106,15 @@ struct PipelineBench::WorkerParts {
       : engine(make_engine(engine_name)),
         transmit(bench.port_pointers_, id, drops, stats),
         punts(bench.ports_.size(), *bench.mailboxes_[id.value], drops),
-        staged({.peers = 8, .packets = 256}, drops) {}
+        staged({.peers = 8, .packets = 256}, drops),
+        reassembly(256, drops) {}
   DropCounters drops;
   WorkerStats stats;
   std::unique_ptr<AeadEngine> engine;
   TransmitQueues transmit;
   PuntQueue punts;
   StagedPackets staged;
+  Reassembly reassembly;
   WorkerContext context;
   std::optional<Spread> spread;
 };
@@ -142,6 +144,7 @@ PipelineBench::PipelineBench(uint16_t workers, std::string_view engine)
                      .mailbox = mailbox_pointers_[id],
                      .mailboxes = mailbox_pointers_,
                      .staged = &parts.staged,
+                     .reassembly = &parts.reassembly,
                      .transmit = &parts.transmit,
                      .punts = &parts.punts,
                      .drops = &parts.drops,

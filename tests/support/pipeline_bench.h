@@ -17,6 +17,7 @@
 #include "dataplane/crypto/select.h"
 #include "dataplane/pipeline/context.h"
 #include "dataplane/pipeline/punt.h"
+#include "dataplane/pipeline/reassembly.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/staged.h"
 #include "dataplane/pipeline/stages.h"
