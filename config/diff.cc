@@ -98,6 +98,8 @@ TunnelChange compare(const Tunnel& from, const Tunnel& to) {
   change.addresses = !same_set(from.addresses, to.addresses);
   change.mtu = from.mtu != to.mtu;
   change.mss_clamp = from.mss_clamp != to.mss_clamp;
+  change.path_mtu_probe = from.path_mtu_probe != to.path_mtu_probe;
+  change.dscp = from.dscp != to.dscp;
   change.routes = from.routes != to.routes;
   change.fwmark = from.fwmark != to.fwmark;
   compare_peers(change);
@@ -131,6 +133,8 @@ void describe_tunnel(std::vector<std::string>& lines, const TunnelChange& change
   if (change.addresses) lines.push_back(subject + ": " + change_of("addresses", from, to));
   if (change.mtu) lines.push_back(subject + ": " + change_of("mtu", from, to));
   if (change.mss_clamp) lines.push_back(subject + ": " + change_of("mss-clamp", from, to));
+  if (change.path_mtu_probe) lines.push_back(subject + ": " + change_of("path-mtu-probe", from, to));
+  if (change.dscp) lines.push_back(subject + ": " + change_of("dscp", from, to));
   if (change.routes) lines.push_back(subject + ": " + change_of("routes", from, to));
   if (change.fwmark) lines.push_back(subject + ": " + change_of("fwmark", from, to));
   for (const Peer* peer : change.removed) lines.push_back(subject + ": peer " + peer->display_name() + " removed");

@@ -1,7 +1,8 @@
 // Two models -> what is to be done to get from one to the other. A delta points into both models and must not outlive
 // them. The same file gives an empty delta; what is not listed keeps running untouched.
 //
-// Live: peers, [[route]], and a tunnel's private key, listen port, fwmark, addresses, MTU, MSS clamp and route mode.
+// Live: peers, [[route]], and a tunnel's private key, listen port, fwmark, addresses, MTU and its probing, MSS
+// clamp, DSCP and route mode.
 // Restart: [gateway], every [[port]], and tunnels that come or go (a renamed tunnel is both).
 #pragma once
 
@@ -33,6 +34,8 @@ struct TunnelChange {  // matched by name
   bool addresses = false;  // as a set
   bool mtu = false;
   bool mss_clamp = false;
+  bool path_mtu_probe = false;
+  bool dscp = false;
   bool routes = false;
   bool fwmark = false;
   std::vector<const Peer*> removed;  // in the old model
@@ -40,8 +43,8 @@ struct TunnelChange {  // matched by name
   std::vector<PeerChange> changed;
 
   bool empty() const {
-    return !(private_key || listen_port || addresses || mtu || mss_clamp || routes || fwmark) && removed.empty() &&
-           added.empty() && changed.empty();
+    const bool settings = private_key || listen_port || addresses || mtu || mss_clamp || path_mtu_probe || dscp;
+    return !(settings || routes || fwmark) && removed.empty() && added.empty() && changed.empty();
   }
 };
 

@@ -20,6 +20,12 @@ std::string toml(Enum value, const std::array<Word<Enum>, N>& words) {
   return "\"\"";
 }
 
+template <class Integer, size_t N>
+std::string number_or_word(std::optional<Integer> value, const std::array<Word<std::optional<Integer>>, N>& words) {
+  const std::string word = toml(value, words);
+  return word == "\"\"" ? std::to_string(*value) : word;
+}
+
 std::string or_off(unsigned value) { return value == 0 ? "\"off\"" : std::to_string(value); }
 
 template <class T>
@@ -59,6 +65,8 @@ std::vector<Field> fields_of(const Port& port) {
   fields.push_back({"addresses", list_of(port.addresses)});
   fields.push_back({"mtu", toml(port.mtu)});
   if (port.queues != 0) fields.push_back({"queues", toml(port.queues)});
+  if (port.reverse_path_filter != ReversePathFilter::kOff)
+    fields.push_back({"reverse-path-filter", toml(port.reverse_path_filter, kReversePathWords)});
   if (port.vlan) fields.push_back({"vlan", toml(*port.vlan)});
   return fields;
 }
@@ -75,8 +83,10 @@ std::vector<Field> fields_of(const Tunnel& tunnel) {
           key_field("private-key", "private-key-file", tunnel.private_key_file),
           {"listen-port", toml(tunnel.listen_port)},
           {"addresses", list_of(tunnel.addresses)},
-          {"mtu", toml(tunnel.mtu)},
+          {"mtu", number_or_word(tunnel.mtu, kMtuWords)},
           {"mss-clamp", toml(tunnel.mss_clamp)},
+          {"path-mtu-probe", toml(tunnel.path_mtu_probe)},
+          {"dscp", number_or_word(tunnel.dscp, kDscpWords)},
           {"routes", toml(tunnel.routes, kRoutesWords)},
           {"fwmark", or_off(tunnel.fwmark)}};
 }

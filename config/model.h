@@ -103,6 +103,13 @@ std::string to_string(const Device& device);  // as in TOML
 // The kernel interface that this device takes its packets from (af_packet, af_xdp), else empty.
 std::string_view kernel_interface(const Device& device);
 
+// Which sources a port believes (RFC 3704): those that a route leads back to, and whether by the same port.
+enum class ReversePathFilter : uint8_t {
+  kOff,
+  kLoose,   // there is a route to the source
+  kStrict,  // the route to the source leaves by the port that the packet came in by
+};
+
 // [[port]]
 struct Port {
   std::string name;                         // Linux interface name of the port's mirror: required
@@ -111,7 +118,8 @@ struct Port {
   std::vector<InterfaceAddress> addresses;  // put on the mirror
   uint16_t mtu = 1500;                      // of IP packets, kMinMtu..kMaxPortMtu
   uint16_t queues = 0;                      // receive queues, 1..64; 0: one per worker
-  std::optional<uint16_t> vlan;             // 1..4094; refused by validation until the data plane tags frames
+  ReversePathFilter reverse_path_filter = ReversePathFilter::kOff;  // "off" | "loose" | "strict"
+  std::optional<uint16_t> vlan;  // 1..4094; refused by validation until the data plane tags frames
   Origin origin;
 };
 
@@ -156,13 +164,16 @@ enum class RouteInstall : uint8_t {
 
 // [[tunnel]]
 struct Tunnel {
-  std::string name;                           // Linux interface name of the tunnel's TUN: required
-  PrivateKey private_key;                     // private-key or private-key-file: one is required. Clamped
-  std::string private_key_file;               // as written, for rendering; empty if the key stands in the TOML
-  uint16_t listen_port = 0;                   // 0..65535; 0: chosen at random at start
-  std::vector<InterfaceAddress> addresses;    // put on the TUN
-  uint16_t mtu = 1420;                        // inner, kMinMtu..kMaxTunnelMtu, and small enough for the largest port
-  bool mss_clamp = false;                     // TCP MSS of SYNs in and out is lowered to what the tunnel carries
+  std::string name;                         // Linux interface name of the tunnel's TUN: required
+  PrivateKey private_key;                   // private-key or private-key-file: one is required. Clamped
+  std::string private_key_file;             // as written, for rendering; empty if the key stands in the TOML
+  uint16_t listen_port = 0;                 // 0..65535; 0: chosen at random at start
+  std::vector<InterfaceAddress> addresses;  // put on the TUN
+  std::optional<uint16_t> mtu;  // inner, kMinMtu..kMaxTunnelMtu, and small enough for the largest port; none, "auto":
+                                // what the routes to the peers leave
+  bool mss_clamp = false;       // TCP MSS of SYNs in and out is lowered to what the tunnel carries
+  bool path_mtu_probe = false;  // paths to peers are measured by padded pings, so that none is a black hole
+  std::optional<uint8_t> dscp = 0;  // of outer data packets, 0..63, "clear": 0; none, "copy": the inner packet's
   RouteInstall routes = RouteInstall::kAuto;  // "auto" | "off"
   uint32_t fwmark = 0;                        // of outer packets that Linux sends; "off" or 0: none
   std::vector<Peer> peers;

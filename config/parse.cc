@@ -66,6 +66,22 @@ class TableReader {
     return checked_integer<Integer>(key, *node, 0, highest, " or \"off\"");
   }
 
+  // A number, or one of the words that stand for a number or for none.
+  template <class Integer, size_t N>
+  std::optional<std::optional<Integer>> integer_or(const std::array<Word<std::optional<Integer>>, N>& words,
+                                                   std::string_view key, int64_t lowest, int64_t highest) {
+    toml::node* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    std::string alternatives;
+    for (const auto& word : words) {
+      if (node->value_exact<std::string_view>() == word.text) return word.value;
+      alternatives += " or " + in_quotes(word.text);
+    }
+    const auto number = checked_integer<Integer>(key, *node, lowest, highest, alternatives);
+    if (!number) return std::nullopt;
+    return std::optional<Integer>(*number);
+  }
+
   template <class Integer>
   std::vector<Integer> integers(std::string_view key, int64_t lowest, int64_t highest) {
     std::vector<Integer> result;
@@ -309,6 +325,7 @@ Port read_port(TableReader& in) {
   port.addresses = in.parsed_list("addresses", parse_own_address);
   assign(port.mtu, in.integer<uint16_t>("mtu", kMinMtu, kMaxPortMtu));
   assign(port.queues, in.integer<uint16_t>("queues", 1, 64));
+  assign(port.reverse_path_filter, in.word<ReversePathFilter>("reverse-path-filter", kReversePathWords));
   port.vlan = in.integer<uint16_t>("vlan", 1, 4094);
   port.origin = in.origin();
   return port;
@@ -358,8 +375,10 @@ Tunnel read_tunnel(TableReader& in, const std::filesystem::path& directory) {
   read_private_key(in, directory, tunnel);
   assign(tunnel.listen_port, in.integer<uint16_t>("listen-port", 0, 65535));
   tunnel.addresses = in.parsed_list("addresses", parse_own_address);
-  assign(tunnel.mtu, in.integer<uint16_t>("mtu", kMinMtu, kMaxTunnelMtu));
+  assign(tunnel.mtu, in.integer_or(kMtuWords, "mtu", kMinMtu, kMaxTunnelMtu));
   assign(tunnel.mss_clamp, in.boolean("mss-clamp"));
+  assign(tunnel.path_mtu_probe, in.boolean("path-mtu-probe"));
+  assign(tunnel.dscp, in.integer_or(kDscpWords, "dscp", 0, 63));
   assign(tunnel.routes, in.word<RouteInstall>("routes", kRoutesWords));
   assign(tunnel.fwmark, in.integer_or_off<uint32_t>("fwmark", 0xffffffff));
   in.tables("peer", [&](TableReader& peer) { tunnel.peers.push_back(read_peer(peer, directory)); });

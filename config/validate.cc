@@ -203,19 +203,20 @@ void check_listen_ports(const Model& model, Report& report) {
   }
 }
 
-// What a tunnel puts on the wire must fit the largest port: sluice does not send outer fragments.
+// What a tunnel puts on the wire must fit the largest port, or all that is large would leave in fragments.
 void check_tunnel_mtu(const Tunnel& tunnel, unsigned port_mtu, Report& report) {
+  if (!tunnel.mtu) return;
   const Position at = tunnel.origin.of("mtu");
-  const std::string mtu = std::to_string(tunnel.mtu);
+  const std::string mtu = std::to_string(*tunnel.mtu);
   const std::string room = "leaves " + std::to_string(port_mtu - kOverheadIpv4) + " over IPv4 and " +
                            std::to_string(port_mtu - kOverheadIpv6) + " over IPv6";
   const std::string reason = mtu + " is too large: the largest port MTU, " + std::to_string(port_mtu) + ", " + room;
   const bool ipv6 = std::ranges::any_of(tunnel.peers, [](const Peer& peer) {
     return peer.endpoint && peer.endpoint->host.find(':') != std::string::npos;
   });
-  if (tunnel.mtu + kOverheadIpv4 > port_mtu)
+  if (*tunnel.mtu + kOverheadIpv4 > port_mtu)
     report.error(at, "tunnel.mtu", reason);
-  else if (ipv6 && tunnel.mtu + kOverheadIpv6 > port_mtu)
+  else if (ipv6 && *tunnel.mtu + kOverheadIpv6 > port_mtu)
     report.warning(at, "tunnel.mtu", reason + "; there are peers with IPv6 endpoints");
 }
 

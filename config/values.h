@@ -36,6 +36,11 @@ inline constexpr std::array<Word<Idle>, 2> kIdleWords{{{"poll", Idle::kPoll}, {"
 inline constexpr std::array<Word<Hugepages>, 2> kHugepagesWords{{{"auto", Hugepages::kAuto}, {"off", Hugepages::kOff}}};
 inline constexpr std::array<Word<RouteInstall>, 2> kRoutesWords{
     {{"auto", RouteInstall::kAuto}, {"off", RouteInstall::kOff}}};
+inline constexpr std::array<Word<ReversePathFilter>, 3> kReversePathWords{
+    {{"off", ReversePathFilter::kOff}, {"loose", ReversePathFilter::kLoose}, {"strict", ReversePathFilter::kStrict}}};
+// Fields whose values are numbers or words.
+inline constexpr std::array<Word<std::optional<uint16_t>>, 1> kMtuWords{{{"auto", std::nullopt}}};
+inline constexpr std::array<Word<std::optional<uint8_t>>, 2> kDscpWords{{{"copy", std::nullopt}, {"clear", 0}}};
 
 // The text in double quotes, as TOML: everything is escaped that would break or forge a line.
 std::string in_quotes(std::string_view text);

@@ -37,6 +37,7 @@ json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) 
                  {"preshared_key", !peer.preshared_key.is_zero()}};
   if (!peer.name.empty()) result["name"] = peer.name;
   if (!peer.at.remote.is_none()) result["endpoint"] = to_string(peer.at.remote);
+  if (const uint16_t mtu = peer.path.limit(); mtu != 0) result["path_mtu"] = mtu;
   if (peer.current) {
     result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - peer.current->birth).count();
     result["owner_worker"] = peer.current->owner.value;

@@ -53,13 +53,17 @@ Result<void> Configurator::apply_port(const config::Port& port, PortId id) {
 
 Result<void> Configurator::apply_tunnel(const config::Tunnel& wanted) {
   Tunnel& tunnel = *parts_.wireguard.add_tunnel(wanted.name);
-  tunnel.set_mtu(wanted.mtu);
+  const uint16_t mtu = wanted.mtu.value_or(tunnel.derived_mtu());
+  tunnel.set_mtu(mtu);
+  tunnel.set_derives_mtu(!wanted.mtu);
   tunnel.set_mss_clamp(wanted.mss_clamp);
+  tunnel.set_path_mtu_probe(wanted.path_mtu_probe);
+  tunnel.set_dscp(wanted.dscp);
   tunnel.set_fwmark(wanted.fwmark);
   if (auto done = tunnel.set_listen_port(wanted.listen_port); !done) return done;
   tunnel.set_private_key(wanted.private_key.clone());
 
-  if (auto made = parts_.network.add_tunnel(tunnel.id(), wanted.name, wanted.mtu); !made) return made;
+  if (auto made = parts_.network.add_tunnel(tunnel.id(), wanted.name, mtu); !made) return made;
   Mirror& mirror = *parts_.network.tunnel_mirror(tunnel.id());
   for (const InterfaceAddress& address : wanted.addresses)
     if (auto done = parts_.network.add_address(mirror, address); !done) return done;
@@ -115,9 +119,13 @@ void Configurator::apply_tunnel_change(const config::TunnelChange& change, std::
   if (change.listen_port) note(problems, tunnel.set_listen_port(change.to->listen_port));
   if (change.fwmark) tunnel.set_fwmark(change.to->fwmark);
   if (change.mtu) {
-    tunnel.set_mtu(change.to->mtu);
-    note(problems, parts_.network.set_mtu(mirror, change.to->mtu));
+    const uint16_t mtu = change.to->mtu.value_or(tunnel.derived_mtu());
+    tunnel.set_mtu(mtu);
+    tunnel.set_derives_mtu(!change.to->mtu);
+    note(problems, parts_.network.set_mtu(mirror, mtu));
   }
+  if (change.path_mtu_probe) tunnel.set_path_mtu_probe(change.to->path_mtu_probe);
+  if (change.dscp) tunnel.set_dscp(change.to->dscp);
   if (change.mss_clamp) tunnel.set_mss_clamp(change.to->mss_clamp);
   if (change.addresses) {
     const auto& from = change.from->addresses;

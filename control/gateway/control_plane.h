@@ -1,6 +1,8 @@
 // The gateway's control thread: Linux as its control plane (mirrors, routes, neighbours) beside the tunnels.
 #pragma once
 
+#include <map>
+
 #include "control/gateway/control_loop.h"
 #include "control/gateway/linux_network.h"
 #include "control/gateway/slow_path.h"
@@ -26,8 +28,10 @@ class ControlPlane final : public ControlLoop {
   MonoTime next_host_deadline() const override;
   void follow_linux();
   void follow_interfaces();
+  void follow_route_mtus();
 
   Parts parts_;
+  std::map<TunnelId, uint16_t> derived_mtus_;  // as last given to Linux
 };
 
 }  // namespace sluice

@@ -32,14 +32,41 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kBuffersPerWorker = 8192, kBuffersPerPort = 4096;
+constexpr unsigned kOtherMemory = 160;  // MiB, for rings, tables and what drivers ask for
 constexpr Nanoseconds kFirstDump = std::chrono::seconds(5);
+
+std::vector<ReversePath> reverse_paths(const config::Model& model) {
+  std::vector<ReversePath> result;
+  for (const config::Port& port : model.ports) {
+    using Filter = config::ReversePathFilter;
+    result.push_back(port.reverse_path_filter == Filter::kStrict  ? ReversePath::kSamePort
+                     : port.reverse_path_filter == Filter::kLoose ? ReversePath::kRouted
+                                                                  : ReversePath::kAny);
+  }
+  return result;
+}
+
+// All packets that the gateway holds at any time, on their way or waiting, are in these.
+struct PacketBuffers {
+  uint32_t count;
+  uint16_t mtu = 1500;  // of the widest port: every buffer holds a whole frame
+  size_t bytes() const { return packet_pool_size(count, kPacketMetaSize, mtu); }
+};
+
+PacketBuffers packet_buffers(const config::Model& model) {
+  PacketBuffers buffers{
+      static_cast<uint32_t>(model.gateway.workers.size() * kBuffersPerWorker + model.ports.size() * kBuffersPerPort)};
+  for (const config::Port& port : model.ports) buffers.mtu = std::max(buffers.mtu, port.mtu);
+  return buffers;
+}
 
 Result<EalOptions> eal_options(const config::Model& model) {
   EalOptions options;
   options.worker_cores = model.gateway.workers;
   options.hugepages =
       model.gateway.hugepages == config::Hugepages::kOff ? EalOptions::Hugepages::kNever : EalOptions::Hugepages::kAuto;
-  if (model.gateway.memory != 0) options.memory_mib = model.gateway.memory;
+  const auto needed = static_cast<unsigned>(packet_buffers(model).bytes() >> 20) + kOtherMemory;
+  options.memory_mib = model.gateway.memory != 0 ? model.gateway.memory : std::max(options.memory_mib, needed);
   for (const config::Port& port : model.ports) {
     auto needs = device_needs(config::to_string(port.device), port.devargs);
     if (!needs) return Error{"port " + port.name + ": " + needs.error().what};
@@ -105,6 +132,9 @@ Result<std::unique_ptr<Gateway>> Gateway::start(std::shared_ptr<const config::Mo
                model->ports.size(), model->tunnels.size());
   spdlog::info("{}: engine {}, {}", model->gateway.name, state->dataplane->engine_name(),
                why_this_engine(model->gateway.engine));
+  const PacketBuffers buffers = packet_buffers(*model);
+  spdlog::info("{}: {} packet buffers for frames of MTU {}: {} MiB", model->gateway.name, buffers.count, buffers.mtu,
+               buffers.bytes() >> 20);
   return std::unique_ptr<Gateway>(new Gateway(std::move(state)));
 }
 
@@ -124,10 +154,8 @@ Result<void> Gateway::State::start_dataplane(const config::Model& model) {
   environment.started = true;
 
   const auto workers = static_cast<uint16_t>(model.gateway.workers.size());
-  uint16_t mtu = 1500;
-  for (const config::Port& port : model.ports) mtu = std::max(mtu, port.mtu);
-  const auto buffers = static_cast<uint32_t>(workers * kBuffersPerWorker + model.ports.size() * kBuffersPerPort);
-  auto pool = make_packet_pool("packets", buffers, kPacketMetaSize, mtu);
+  const PacketBuffers buffers = packet_buffers(model);
+  auto pool = make_packet_pool("packets", buffers.count, kPacketMetaSize, buffers.mtu);
   if (!pool) return pool.error();
 
   std::vector<std::unique_ptr<Port>> ports;
@@ -159,7 +187,8 @@ Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> 
   network = std::move(*made);
   wireguard = std::make_unique<Wireguard>(Wireguard::Parts{*dataplane, clock, rng, *network, drops});
   publisher = std::make_unique<Publisher>(*dataplane, *wireguard);
-  slow_path = std::make_unique<SlowPath>(*dataplane, *network, loop, clock, drops);
+  publisher->set_reverse_paths(reverse_paths(*model));
+  slow_path = std::make_unique<SlowPath>(SlowPath::Parts{*dataplane, *wireguard, *network, loop, clock, drops});
   resolver = std::make_unique<Resolver>(loop);
   configurator = std::make_unique<Configurator>(
       Configurator::Parts{*wireguard, *network, *resolver, *dataplane, std::move(machine)}, model);

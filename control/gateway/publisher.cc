@@ -18,7 +18,14 @@ void Publisher::publish_if_changed() {
     root->tunnels.push_back(tunnel->view());
     if (tunnel->up() && tunnel->listen_port() != 0) root->add_listen_port(tunnel->listen_port());
   }
-  for (const Port* port : dataplane_.ports()) root->ports.push_back({port->id(), port->mac(), port->mtu()});
+  for (const Port* port : dataplane_.ports()) {
+    const size_t i = root->ports.size();
+    const ReversePath reverse_path = i < reverse_paths_.size() ? reverse_paths_[i] : ReversePath::kAny;
+    PortView view{port->id(), port->mac(), port->mtu()};
+    view.reverse_path = reverse_path;
+    root->ports.push_back(view);
+    root->checks_reverse_path |= reverse_path != ReversePath::kAny;
+  }
   for (const TunnelView& tunnel : root->tunnels)
     if (tunnel.inner_port != kNoPort) root->ports[tunnel.inner_port.value].tunnel = tunnel.id;
   dataplane_.publish(std::move(root));

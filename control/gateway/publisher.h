@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "control/wg/wireguard.h"
 #include "dataplane/forward/fib.h"
@@ -16,12 +18,15 @@ class Publisher {
 
   // `free_old` destroys what only earlier tables use; it is called a grace period after the new root was published.
   void set_fib(const Fib& fib, std::function<void()> free_old);
+  // Before the first publication; ports without one believe every source.
+  void set_reverse_paths(std::vector<ReversePath> by_port) { reverse_paths_ = std::move(by_port); }
   void publish_if_changed();
 
  private:
   Dataplane& dataplane_;
   Wireguard& wireguard_;
   Fib fib_;
+  std::vector<ReversePath> reverse_paths_;
   bool fib_changed_ = true;
   std::vector<std::function<void()>> free_old_;
 };

@@ -36,9 +36,13 @@ std::optional<IcmpError> icmp_error_of(PuntReason reason) {
 
 void SlowPath::FreeMbuf::operator()(rte_mbuf* packet) const noexcept { rte_pktmbuf_free(packet); }
 
-SlowPath::SlowPath(Dataplane& dataplane, LinuxNetwork& network, EventLoop& loop, const Clock& clock,
-                   DropCounters& drops)
-    : dataplane_(dataplane), network_(network), loop_(loop), clock_(clock), drops_(drops) {}
+SlowPath::SlowPath(Parts parts)
+    : dataplane_(parts.dataplane),
+      wireguard_(parts.wireguard),
+      network_(parts.network),
+      loop_(parts.loop),
+      clock_(parts.clock),
+      drops_(parts.drops) {}
 
 SlowPath::~SlowPath() {
   for (int fd : watched_) loop_.remove(fd);
@@ -59,6 +63,8 @@ bool SlowPath::drain_punts() {
 
 void SlowPath::on_punt(Packet packet) {
   const PacketMeta& about = meta(packet.get());
+  if (about.punt == PuntReason::kLocal && wireguard_.overhear(about, bytes_of(packet.get()).subspan(about.l2_size)))
+    return;
   if (about.punt == PuntReason::kLocal || about.punt == PuntReason::kLinux) return to_linux(std::move(packet));
   if (about.punt == PuntReason::kResolve) return hold(std::move(packet));
   if (const auto error = icmp_error_of(about.punt)) send_icmp_error(std::move(packet), *error, about.mtu);

@@ -8,6 +8,7 @@
 #include "control/gateway/linux_network.h"
 #include "control/linux/icmp_error.h"
 #include "control/linux/neighbour_keeper.h"
+#include "control/wg/wireguard.h"
 #include "dataplane/base/handle.h"
 #include "dataplane/worker/dataplane.h"
 
@@ -19,7 +20,15 @@ struct PacketMeta;
 
 class SlowPath {
  public:
-  SlowPath(Dataplane& dataplane, LinuxNetwork& network, EventLoop& loop, const Clock& clock, DropCounters& drops);
+  struct Parts {  // everything here outlives it
+    Dataplane& dataplane;
+    Wireguard& wireguard;
+    LinuxNetwork& network;
+    EventLoop& loop;
+    const Clock& clock;
+    DropCounters& drops;
+  };
+  explicit SlowPath(Parts parts);
   ~SlowPath();
 
   void watch(PortId port, Mirror& mirror);  // reads what Linux sends on it from now on
@@ -45,6 +54,7 @@ class SlowPath {
   void post(WorkerId worker, Command command, Packet packet);
 
   Dataplane& dataplane_;
+  Wireguard& wireguard_;
   LinuxNetwork& network_;
   EventLoop& loop_;
   const Clock& clock_;

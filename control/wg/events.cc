@@ -130,15 +130,22 @@ void Wireguard::request_keepalive(PeerControl& peer) {
 
 bool Wireguard::run_timers() {
   const MonoTime t = now();
+  const auto is_due = [&](const auto& queue) { return !queue.empty() && queue.begin()->first <= t; };
   for (unsigned n = 0; n < kTimersPerTurn; ++n) {
-    if (deadlines_.empty() || deadlines_.begin()->first > t) return false;
-    evaluate_timers(*by_slot_[deadlines_.begin()->second]);
+    const bool timers = is_due(deadlines_), path = is_due(path_deadlines_);
+    if (!timers && !path) return false;
+    if (timers) evaluate_timers(*by_slot_[deadlines_.begin()->second]);
+    if (path) evaluate_path(*by_slot_[path_deadlines_.begin()->second]);
   }
   return true;
 }
 
 MonoTime Wireguard::next_deadline() const noexcept {
-  return deadlines_.empty() ? MonoTime{} : deadlines_.begin()->first;
+  if (deadlines_.empty() || path_deadlines_.empty())
+    return !deadlines_.empty()       ? deadlines_.begin()->first
+           : path_deadlines_.empty() ? MonoTime{}
+                                     : path_deadlines_.begin()->first;
+  return std::min(deadlines_.begin()->first, path_deadlines_.begin()->first);
 }
 
 // Does what is due for the peer and puts it where its next deadline belongs.
@@ -199,7 +206,9 @@ OuterRoute Wireguard::resolve(const PeerControl& peer) {
 // Resolves the endpoint anew and, if the answer differs, swaps the workers' header template.
 void Wireguard::update_outer(PeerControl& peer) {
   if (peer.at.remote.is_none()) return;
-  auto route = std::make_unique<const OuterRoute>(resolve(peer));
+  OuterRoute fresh = resolve(peer);
+  limit_by_path(peer, fresh);
+  auto route = std::make_unique<const OuterRoute>(fresh);
   const OuterRoute* old = peer.shared->outer.load(std::memory_order_relaxed);
   if (old && same_way(*old, *route)) return;
   const bool became_ready =

@@ -169,6 +169,7 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   request_keepalive(peer);
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
+  start_path_search(peer);
 }
 
 void Wireguard::on_cookie_reply(const Datagram& datagram) {

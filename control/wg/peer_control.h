@@ -12,6 +12,7 @@
 #include "control/noise/handshake.h"
 #include "control/noise/identity.h"
 #include "control/noise/timers.h"
+#include "control/wg/path_mtu.h"
 #include "dataplane/base/keys.h"
 #include "dataplane/session/peer.h"
 
@@ -37,6 +38,10 @@ struct PeerControl {
   WorkerId home{0};              // sends what control wants sent: the worker that delivered the last handshake message
 
   Whereabouts at;  // set by configuration and by every authenticated packet; remote none: not known
+
+  PathMtu path;               // of the way there
+  MonoTime path_deadline;     // where it stands in the queue of those; never: not there
+  uint64_t path_packets = 0;  // sent to the peer when its path was last looked at
 
   // Handshake. `remote` is made when first needed, and anew after a change of the private key.
   std::optional<RemoteIdentity> remote;

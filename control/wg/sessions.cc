@@ -70,6 +70,7 @@ void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
   peer.last_handshake = parts_.clock.wall();
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
+  start_path_search(peer);
 }
 
 // Returns the one that was current. Workers stop using it here, before the caller may retire it: a grace period that
@@ -126,6 +127,8 @@ void Wireguard::unregister_peer(PeerControl& peer) {
   const PeerId id = peer.shared->id;
   by_slot_[id.slot] = nullptr;
   if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, id.slot});
+  if (!peer.path_deadline.is_never()) path_deadlines_.erase({peer.path_deadline, id.slot});
+  route_mtus_changed_ = true;
   parts_.dataplane.peers().withdraw(id);
   // Runs possibly after this object is gone: it holds on to what outlives it only.
   retire_after_publish_.push_back([&dataplane = parts_.dataplane, &drops = parts_.drops, id,

@@ -1,9 +1,11 @@
 #include "control/wg/tunnel.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "control/wg/wireguard.h"
 #include "dataplane/crypto/primitives.h"
+#include "dataplane/wire/ip.h"
 
 namespace sluice {
 namespace {
@@ -81,6 +83,32 @@ void Tunnel::set_mss_clamp(bool on) {
   if (mss_clamp_ == on) return;
   mss_clamp_ = on;
   wireguard_.mark_dirty();
+}
+
+uint16_t Tunnel::derived_mtu() const noexcept {
+  constexpr unsigned kOverhead = sizeof(Ipv6Header) + sizeof(UdpHeader) + kDataOverhead, kUnknown = 1420;
+  unsigned smallest = UINT16_MAX;
+  for (const PeerControl& peer : peers_)
+    if (peer.path.route != 0) smallest = std::min<unsigned>(smallest, peer.path.route);
+  const unsigned mtu = smallest == UINT16_MAX ? kUnknown : smallest - std::min(kOverhead, smallest);
+  return static_cast<uint16_t>(std::max<unsigned>(mtu, kMinPathMtu));
+}
+
+void Tunnel::set_derives_mtu(bool on) {
+  derives_mtu_ = on;
+  wireguard_.route_mtus_changed();
+}
+
+void Tunnel::set_dscp(std::optional<uint8_t> dscp) {
+  if (dscp_ == dscp) return;
+  dscp_ = dscp;
+  wireguard_.mark_dirty();
+}
+
+void Tunnel::set_path_mtu_probe(bool on) {
+  if (path_mtu_probe_ == on) return;
+  path_mtu_probe_ = on;
+  for (PeerControl& peer : peers_) on ? wireguard_.start_path_search(peer) : wireguard_.stop_path_search(peer);
 }
 
 void Tunnel::set_up(bool up) {
@@ -196,6 +224,12 @@ void Tunnel::apply_peer(PeerControl& peer) {
   wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
 }
 
-TunnelView Tunnel::view() { return {id_, up_, listen_port_, mtu_, inner_port_, mss_clamp_, allowed_ips_.view()}; }
+TunnelView Tunnel::view() {
+  TunnelView view{id_, up_, listen_port_, mtu_, inner_port_, mss_clamp_};
+  view.dscp_copied = dscp_ ? 0 : kDscpMask;
+  view.dscp_fixed = dscp_ ? static_cast<uint8_t>(*dscp_ << 2) : uint8_t{0};
+  view.allowed_ips = allowed_ips_.view();
+  return view;
+}
 
 }  // namespace sluice

@@ -44,6 +44,17 @@ class Tunnel {
   void set_mtu(uint16_t mtu);
   uint16_t mtu() const noexcept { return mtu_; }
   void set_mss_clamp(bool on);
+  // What the routes to the peers leave: the smallest route MTU less 80 (IPv6, UDP, WireGuard), as wg-quick reckons;
+  // 1420 while no route is known; at least 1280.
+  uint16_t derived_mtu() const noexcept;
+  void set_derives_mtu(bool on);  // its interface is given that MTU whenever it changes
+  bool derives_mtu() const noexcept { return derives_mtu_; }
+  void set_dscp(std::optional<uint8_t> dscp);  // of outer data packets; none: copied from the inner ones
+  void set_path_mtu_probe(bool on);
+  bool path_mtu_probe() const noexcept { return path_mtu_probe_; }
+  // Its interface's own addresses: probes come from there.
+  void set_addresses(std::vector<IpAddress> addresses) { addresses_ = std::move(addresses); }
+  const std::vector<IpAddress>& addresses() const noexcept { return addresses_; }
 
   // A tunnel whose packets come from and go to a port of its own instead of the forwarding table.
   void set_inner_port(PortId port) noexcept { inner_port_ = port; }
@@ -87,7 +98,11 @@ class Tunnel {
   uint32_t fwmark_ = 0;
   uint16_t mtu_ = 1420;
   PortId inner_port_ = kNoPort;
+  bool derives_mtu_ = false;
   bool mss_clamp_ = false;
+  bool path_mtu_probe_ = false;
+  std::optional<uint8_t> dscp_ = 0;
+  std::vector<IpAddress> addresses_;
   bool up_ = false;
   AllowedIps allowed_ips_;
   std::list<PeerControl> peers_;  // in order of creation

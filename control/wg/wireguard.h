@@ -3,7 +3,8 @@
 // only.
 //
 // Its parts, in the order of a session's life: tunnel.cc (configuration), handshakes.cc (messages in and out),
-// sessions.cc (keypairs: published, promoted, retired), events.cc (what workers report, and timers).
+// sessions.cc (keypairs: published, promoted, retired), paths.cc (how large a packet reaches a peer), events.cc (what
+// workers report, and timers).
 #pragma once
 
 #include <deque>
@@ -13,14 +14,18 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "control/noise/admission.h"
 #include "control/wg/outer_routes.h"
 #include "control/wg/tunnel.h"
+#include "dataplane/base/token_bucket.h"
 #include "dataplane/worker/dataplane.h"
 
 namespace sluice {
+
+struct PacketMeta;
 
 class Wireguard {
  public:
@@ -47,6 +52,15 @@ class Wireguard {
   bool run_timers();
   bool post_waiting_commands();
   MonoTime next_deadline() const noexcept;  // never: no timer is armed
+
+  // A packet for the gateway itself, before Linux sees it: from a port, or out of a tunnel (about.in_port kNoPort).
+  // True: it was ours alone, an answer to a probe.
+  bool overhear(const PacketMeta& about, ConstBytes ip_packet);
+
+  // The MTU that Linux's routes leave a tunnel may have changed for some tunnel since the last call
+  // (Tunnel::derived_mtu).
+  void route_mtus_changed() noexcept { route_mtus_changed_ = true; }
+  bool take_route_mtus_changed() noexcept { return std::exchange(route_mtus_changed_, false); }
 
   // Routes, neighbours or addresses changed: endpoints are resolved again, a bounded number each turn (refresh_routes).
   void on_routes_changed() noexcept;
@@ -76,6 +90,8 @@ class Wireguard {
   void update_outer(PeerControl& peer);
   OuterRoute resolve(const PeerControl& peer);
   Whereabouts arrival(Endpoint remote, const IpAddress& local, PortId port) const noexcept;  // of a datagram
+  void start_path_search(PeerControl& peer);  // if its tunnel wants that and it is not running
+  void stop_path_search(PeerControl& peer);
   void drop_keypairs(PeerControl& peer);
   void broadcast(CommandKind kind, PeerId peer);  // to all workers
   void request_keepalive(PeerControl& peer);
@@ -113,6 +129,14 @@ class Wireguard {
   void retire_keypair(std::unique_ptr<Keypair> keypair);
   void ensure_handoff_ring(Peer& peer, WorkerId owner);
 
+  // paths.cc
+  void limit_by_path(PeerControl& peer, OuterRoute& route);
+  void evaluate_path(PeerControl& peer);
+  void schedule_path(PeerControl& peer);
+  bool send_probe(PeerControl& peer, PathSearch::Probe probe);
+  void on_path_report(ConstBytes packet);
+  bool on_probe_answer(TunnelId tunnel, ConstBytes packet);
+
   // events.cc
   void on_event(const Event& event);
   void post(WorkerId worker, const Command& command);
@@ -123,6 +147,10 @@ class Wireguard {
   std::vector<PeerControl*> by_slot_;
   std::unordered_map<uint32_t, PeerControl*> by_handshake_index_;  // initiations sent
   std::set<std::pair<MonoTime, uint32_t>> deadlines_;              // by peer slot
+  std::set<std::pair<MonoTime, uint32_t>> path_deadlines_;         // likewise
+  TokenBucket path_reports_{100, 100};                             // a second: each may look at every peer
+  uint64_t probe_cookie_ = 0;                                      // in our probes; drawn for the first
+  bool route_mtus_changed_ = true;
   std::vector<std::function<void()>> retire_after_publish_;
   struct Unposted {
     WorkerId worker;

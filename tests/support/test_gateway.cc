@@ -160,6 +160,8 @@ void TestGateway::drain_punts() {
   for (uint8_t w = 0; w < dataplane_->worker_count(); ++w) {
     rte_mbuf* packet;
     while (dataplane_->mailbox(WorkerId{w}).take_punts(&packet, 1) == 1) {
+      if (meta(packet).punt == PuntReason::kLocal)
+        wireguard_->overhear(meta(packet), bytes_of(packet).subspan(meta(packet).l2_size));
       punts_.push_back(meta(packet).punt);
       rte_pktmbuf_free(packet);
     }

@@ -114,6 +114,8 @@ TEST_F(Diff, GatewayNeedsARestart) {
 TEST_F(Diff, PortsNeedARestart) {
   EXPECT_THAT(after({{"\"af_packet:wan0\"", "\"af_xdp:wan0\"\nmtu = 9000"}}).restart,
               ElementsAre("port wan: device \"af_packet:wan0\" -> \"af_xdp:wan0\"", "port wan: mtu 1500 -> 9000"));
+  EXPECT_THAT(after({{"\"af_packet:wan0\"", "\"af_packet:wan0\"\nreverse-path-filter = \"strict\""}}).restart,
+              ElementsAre("port wan: reverse-path-filter unset -> \"strict\""));
   EXPECT_THAT(after({{"name = \"wan\"", "name = \"outside\""}}).restart,
               ElementsAre("port wan removed", "port outside added"));
 }
@@ -131,8 +133,12 @@ TEST_F(Diff, TunnelSettings) {
               ElementsAre("tunnel wg0: private-key changed"));
   EXPECT_TRUE(delta_.tunnels.at(0).private_key);
   EXPECT_THAT(words({{"listen-port = 51820", "listen-port = 51821\nmtu = 1400\nmss-clamp = true\nroutes = \"off\""}}),
-              ElementsAre("tunnel wg0: listen-port 51820 -> 51821", "tunnel wg0: mtu 1420 -> 1400",
+              ElementsAre("tunnel wg0: listen-port 51820 -> 51821", "tunnel wg0: mtu \"auto\" -> 1400",
                           "tunnel wg0: mss-clamp false -> true", "tunnel wg0: routes \"auto\" -> \"off\""));
+  EXPECT_THAT(words({{"listen-port = 51820", "listen-port = 51820\ndscp = \"copy\"\npath-mtu-probe = true"}}),
+              ElementsAre("tunnel wg0: path-mtu-probe false -> true", "tunnel wg0: dscp \"clear\" -> \"copy\""));
+  EXPECT_TRUE(delta_.tunnels.at(0).dscp && delta_.tunnels.at(0).path_mtu_probe);
+  words({{"listen-port = 51820", "listen-port = 51821\nmtu = 1400\nmss-clamp = true\nroutes = \"off\""}});
   const TunnelChange& change = delta_.tunnels.at(0);
   EXPECT_TRUE(change.listen_port && change.mtu && change.mss_clamp && change.routes);
   EXPECT_FALSE(change.private_key || change.addresses || change.fwmark);

@@ -100,6 +100,7 @@ devargs = "a=1,b=2"
 addresses = ["198.51.100.10/24", "2001:db8::10/64"]
 mtu = 9000
 queues = 4
+reverse-path-filter = "loose"
 [[route]]
 to = "10.9.8.7/8"
 via = "198.51.100.1"
@@ -111,6 +112,8 @@ listen-port = 51820
 addresses = ["10.255.0.1/24"]
 mtu = 1400
 mss-clamp = true
+path-mtu-probe = true
+dscp = 46
 routes = "off"
 fwmark = 0xca6c
 [[tunnel.peer]]
@@ -140,6 +143,7 @@ persistent-keepalive = 25
   ASSERT_EQ(port.addresses.size(), 2u);
   EXPECT_EQ(sluice::to_string(port.addresses[1]), "2001:db8::10/64");
   EXPECT_EQ(port.mtu, 9000);
+  EXPECT_EQ(port.reverse_path_filter, ReversePathFilter::kLoose);
   EXPECT_EQ(port.queues, 4);
   EXPECT_EQ(to_string(loaded.model->routes.at(0)), "10.0.0.0/8 via 198.51.100.1 dev wan");
 
@@ -148,6 +152,8 @@ persistent-keepalive = 25
   EXPECT_EQ(tunnel.private_key_file, "wg0.key");
   EXPECT_EQ(tunnel.listen_port, 51820);
   EXPECT_EQ(tunnel.mtu, 1400);
+  EXPECT_TRUE(tunnel.path_mtu_probe);
+  EXPECT_EQ(tunnel.dscp, 46);
   EXPECT_TRUE(tunnel.mss_clamp);
   EXPECT_EQ(tunnel.routes, RouteInstall::kOff);
   EXPECT_EQ(tunnel.fwmark, 0xca6cu);
@@ -267,6 +273,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "f:22:15: tunnel.listen-port: 65536 is out of range; allowed: 0..65535"},
         Mistake{"listen-port = 51820", "mss-clamp = \"yes\"",
                 "f:22:13: tunnel.mss-clamp: is a string; allowed: true or false, without quotes"},
+        Mistake{"listen-port = 51820", "mtu = \"none\"",
+                "f:22:7: tunnel.mtu: \"none\" is a string; allowed: 1280..9156 or \"auto\""},
+        Mistake{"listen-port = 51820", "dscp = 64",
+                "f:22:8: tunnel.dscp: 64 is out of range; allowed: 0..63 or \"copy\" or \"clear\""},
         Mistake{"listen-port = 51820", "routes = \"on\"",
                 "f:22:10: tunnel.routes: \"on\" is not known; allowed: \"auto\" or \"off\""},
         Mistake{"listen-port = 51820", "fwmark = 4294967296",
