@@ -1,7 +1,9 @@
 """Outer packets that no honest kernel sends: fragments, lengths, checksums, options and tags, frame by frame."""
+import itertools
 import os
 import socket
 import struct
+import time
 
 import pywg
 from peering import AGAINST_WIREGUARD_GO, NO_GATEWAY, GATEWAY_OUTER, PORT, X_INNER4, X_INNER6, X_OUTER, X_PORT, PeeringCase, diverges, echo
@@ -124,18 +126,55 @@ class OuterPackets(PeeringCase):
         self.assert_alive(udp, peer, 3)
 
     def test_outer_fragments(self):
-        """D-13, M-24: put together by Linux on this port, or dropped as what they are; never half a message"""
+        """D-13, M-24: put together, by Linux or by the gateway: this kind of port leaves IPv4 to Linux"""
         udp, peer = self.session()
         packet = self.udp4(peer.session.encrypt(echo(2, size=400)), ident=77)
         payload = packet[20:]
         udp.drain()
-        before = {} if NO_GATEWAY else self.gateway.drops()
-        for offset, piece, more in ((0, payload[:200], 0x2000), (200, payload[200:], 0)):
-            self.frame(pywg.ipv4(X_OUTER[V4], GATEWAY_OUTER[V4], 17, piece, ident=77, frag=more | offset // 8))
-        answer = udp.receive(0.5, want=pywg.DATA)
-        if answer is None:
-            self.assertEqual(self.gateway.drops_since(before), {"outer_fragment": 2})
+        with self.drops():
+            for offset, piece, more in ((0, payload[:200], 0x2000), (200, payload[200:], 0)):
+                self.frame(pywg.ipv4(X_OUTER[V4], GATEWAY_OUTER[V4], 17, piece, ident=77, frag=more | offset // 8))
+            self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the answer to what was put together")
         self.assert_alive(udp, peer, 3)
+
+    def fragment6(self, payload, begin, end, ident):
+        more = end < len(payload)
+        header = struct.pack(">BBHI", 17, 0, begin | more, ident)
+        return pywg.ipv6(X_OUTER[V6], GATEWAY_OUTER[V6], 44, header + payload[begin:end])
+
+    def inner_echo6(self, size):
+        return pywg.ipv6(X_INNER6, "fd77::1", 58, pywg.icmp6_echo(X_INNER6, "fd77::1", 7, 9, bytes(size)))
+
+    def test_outer_fragments_over_ipv6(self):
+        """D-13: in every order"""
+        udp, peer = self.session(V6)
+        for ident, order in enumerate(itertools.permutations(((0, 104), (104, 304), (304, None)))):
+            payload = self.udp6(peer.session.encrypt(self.inner_echo6(400)))[40:]
+            udp.drain()
+            with self.drops():
+                for begin, end in order:
+                    self.assertIsNone(udp.receive(0, want=pywg.DATA))
+                    self.frame(self.fragment6(payload, begin, end or len(payload), ident))
+                self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), order)
+
+    @diverges("leaves fragments to Linux, which counts them nowhere we look")
+    def test_outer_fragments_that_do_not_fit(self):
+        """Overlapping, incomplete, impossible: dropped by name, and whole messages pass as before"""
+        udp, peer = self.session(V6)
+        payload = self.udp6(peer.session.encrypt(self.inner_echo6(400)))[40:]
+        udp.drain()
+        with self.drops(fragment_refused=3):
+            for begin, end in ((0, 200), (104, 304), (200, len(payload))):
+                self.frame(self.fragment6(payload, begin, end, 900))
+        with self.drops(fragment_timeout=1):
+            self.frame(self.fragment6(payload, 0, 200, 901))
+            time.sleep(1.2)
+            udp.send(peer.session.keepalive())  # something for the worker to look at the time for
+        with self.drops(fragment_malformed=1):
+            self.frame(self.fragment6(payload, 0, 100, 902))
+        self.assertIsNone(udp.receive(0.1, want=pywg.DATA))
+        udp.send(peer.session.encrypt(self.inner_echo6(400)))
+        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA))
 
     def test_initiation_in_fragments(self):
         """M-24"""

@@ -1,0 +1,224 @@
+"""MTU that just works: derived, learned from routers, measured where they keep quiet, and jumbo frames."""
+import json
+import os
+import re
+import socket
+import struct
+import time
+import unittest
+
+import rig
+from routed import RoutedSites
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+EMSGSIZE = 90
+# linux/in.h, linux/in6.h
+IP_MTU_DISCOVER, IP_RECVERR, IPV6_MTU_DISCOVER, IPV6_RECVERR = 10, 11, 23, 25
+PMTUDISC_PROBE, PMTUDISC_INTERFACE = 3, 4
+
+
+class Paths(unittest.TestCase):
+    time_limit = 240
+
+    def sites(self, lab_options=None, **options):
+        lab = rig.Lab()
+        self.addCleanup(lab.close)
+        self.routed = RoutedSites(lab, os.environ["SLUICE_BUILD"], **(lab_options or {}))
+        return self.routed.start(**options)
+
+    def diagnosis(self):
+        return self.routed.diagnosis() if hasattr(self, "routed") else ""
+
+    def until(self, condition, what, timeout=15.0):
+        try:
+            return rig.wait_until(condition, what, timeout)
+        except rig.RigError as error:
+            self.fail(str(error))
+
+    def tunnel_mtu(self, site):
+        return int(re.search(r"mtu (\d+)", site.machine.text("ip", "link", "show", "wg0"))[1])
+
+    def test_tunnel_mtu_is_what_the_route_to_the_peer_leaves(self):
+        sites = self.sites()
+        a = sites.a
+        self.until(lambda: self.tunnel_mtu(a) == 1420, "1420")
+        a.machine.run("ip", "route", "replace", "198.51.100.1/32", "via", "192.0.2.254", "mtu", 1400)
+        self.until(lambda: self.tunnel_mtu(a) == 1320, "the route's 1400 less 80")
+        a.forget_paths()
+        refused = a.host.run("ping", "-n", "-c", 1, "-W", 2, "-M", "do", "-s", 1372, sites.b.address(4), check=False)
+        self.assertRegex(refused.stdout + refused.stderr, r"(?i)frag needed.*1320|mtu.1320")
+        a.machine.run("ip", "route", "del", "198.51.100.1/32")
+        self.until(lambda: self.tunnel_mtu(a) == 1420, "1420 again")
+        # Set by hand it stands; set in the file, too, whatever the routes say.
+        a.machine.run("ip", "link", "set", "wg0", "mtu", 1390)
+        self.assertEqual(sites.reload(a, tunnel_options="mtu = 1350"), ['tunnel wg0: mtu "auto" -> 1350'])
+        self.until(lambda: self.tunnel_mtu(a) == 1350, "the file's")
+        a.machine.run("ip", "route", "replace", "198.51.100.1/32", "via", "192.0.2.254", "mtu", 1400)
+        sites.reload(a, tunnel_options="")
+        self.until(lambda: self.tunnel_mtu(a) == 1320, "derived again")
+
+    def test_routers_are_believed(self):
+        """ICMPv6 about an outer packet lowers the path; the inner sender is told what fits now"""
+        sites = self.sites({"outer": 6, "middle": 1400})
+        self.assertEqual(sites.path_mtu(sites.a), 1500)
+        for version, size in ((4, 1392), (6, 1372)):
+            sites.a.forget_paths()
+            address = sites.b.address(version)
+            refusals = self.until(lambda: re.findall(
+                r"(?i)(?:mtu ?[=:] ?|too long, mtu.)(\d+)",
+                sites.a.host.run("ping", "-n", "-c", 3, "-i", 0.3, "-W", 1, "-M", "do", "-s", size, address,
+                                 check=False).stdout), "a refusal")
+            self.assertIn("1320", refusals)
+        self.assertEqual(sites.path_mtu(sites.a), 1400)
+        self.assertEqual(sites.a.host.ping(sites.b.address(4), count=3, size=1292), 3)
+        self.assertEqual(self.tunnel_mtu(sites.a), 1420)  # other peers are not this one
+
+    def transfer(self, sites, version):
+        """Bits per second of 100 MB of TCP from host A to host B."""
+        # What is under way when the client has sent everything does not count as received.
+        done = sites.a.host.run("iperf3", "-J", "-c", sites.b.address(version), "-n", "106M", check=False, timeout=120)
+        result = json.loads(done.stdout)
+        self.assertNotIn("error", result)
+        self.assertGreaterEqual(result["end"]["sum_received"]["bytes"], 100_000_000)
+        return result["end"]["sum_received"]["bits_per_second"]
+
+    def through_a_black_hole(self, outer):
+        sites = self.sites({"outer": outer, "middle": 1280})
+        server = sites.b.host.serve_iperf()
+        self.addCleanup(server.stop)
+        for clamp in ("false", "true"):
+            speed = {}
+            for filtered in (True, False):
+                sites.filter_icmp(filtered)
+                for probe in ("false", "true"):  # what was found before is forgotten
+                    for site in (sites.a, sites.b):
+                        site.forget_paths()
+                        sites.reload(site, tunnel_options="path-mtu-probe = %s\nmss-clamp = %s" % (probe, clamp))
+                for site in (sites.a, sites.b):
+                    self.until(lambda: sites.path_mtu(site) == 1280, "the path to be found", 30)
+                speed[filtered] = self.transfer(sites, 4)
+            print("outer IPv%d, mss-clamp %s: %.0f Mbit/s unfiltered, %.0f filtered" %
+                  (outer, clamp, speed[False] / 1e6, speed[True] / 1e6))
+            self.assertGreater(speed[True], speed[False] / 2, "mss-clamp %s" % clamp)
+
+    def test_black_hole_over_ipv4(self):
+        """A path of 1280 bytes in the middle that filters ICMP: 100 MB of TCP at more than half the speed"""
+        self.through_a_black_hole(4)
+
+    def test_black_hole_over_ipv6(self):
+        """The same where routers do not fragment"""
+        self.through_a_black_hole(6)
+
+    def test_without_probing_routers_fragment(self):
+        """DF is clear on IPv4 outer packets, so nothing needs to be known of the path"""
+        sites = self.sites({"outer": 4, "middle": 1280})
+        sites.filter_icmp(True)
+        server = sites.b.host.serve_iperf()
+        self.addCleanup(server.stop)
+        print("outer IPv4, fragments on the way: %.0f Mbit/s" % (self.transfer(sites, 4) / 1e6))
+        self.assertEqual(sites.path_mtu(sites.a), 1500)
+
+
+class Jumbo(unittest.TestCase):
+    """Inner packets up to 9,000 bytes: every one arrives intact, or its sender gets the right ICMP."""
+
+    time_limit = 300
+    PORT = 7000
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = rig.Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.sites = RoutedSites(cls.lab, os.environ["SLUICE_BUILD"], outer=4, mtu=9000, middle=9000).start()
+        rig.wait_until(lambda: "mtu 8920" in cls.sites.a.machine.text("ip", "link", "show", "wg0"), "8920")
+
+    def diagnosis(self):
+        return self.sites.diagnosis()
+
+    def test_memory_is_named(self):
+        self.assertRegex(self.sites.a.gateway.process.output(), r"packet buffers for frames of MTU 9000: \d+ MiB")
+
+    def sockets(self, family, discover):
+        sites = self.sites
+        receiver, sender = sites.b.host.socket(family, socket.SOCK_DGRAM), sites.a.host.socket(family, socket.SOCK_DGRAM)
+        self.addCleanup(receiver.close)
+        self.addCleanup(sender.close)
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        receiver.bind((sites.b.address(4 if family == V4 else 6), self.PORT))
+        receiver.settimeout(10)
+        if family == V4:
+            sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+            sender.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        else:
+            sender.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover)
+            sender.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        sender.connect((sites.b.address(4 if family == V4 else 6), self.PORT))
+        return sender, receiver
+
+    def arrive(self, sender, receiver, sizes, headers):
+        """Packets of these sizes, headers included, arrive as they were."""
+        sizes = list(sizes)
+        pattern = os.urandom(9000)
+        for start in range(0, len(sizes), 32):
+            expected = {}
+            for size in sizes[start:start + 32]:
+                payload = (struct.pack(">H", size) + pattern)[:size - headers]
+                expected[size] = payload
+                sender.send(payload)
+            got = [receiver.recv(9100) for _ in expected]
+            self.assertCountEqual(got, expected.values())
+
+    def test_every_size_that_fits(self):
+        for family, headers in ((V4, 28), (V6, 48)):
+            for discover in (PMTUDISC_PROBE, PMTUDISC_INTERFACE):
+                sender, receiver = self.sockets(family, discover)
+                before = self.sites.a.gateway.drops()
+                self.arrive(sender, receiver, range(headers, 8921), headers)
+                self.assertEqual(self.sites.a.gateway.drops_since(before), {})
+                sender.close()
+                receiver.close()
+
+    def test_larger_without_df_is_split(self):
+        sender, receiver = self.sockets(V4, PMTUDISC_INTERFACE)
+        self.arrive(sender, receiver, range(8921, 9001), 28)
+
+    def test_larger_with_df_is_refused_with_the_mtu(self):
+        for family, headers in ((V4, 28), (V6, 48)):
+            sender, receiver = self.sockets(family, PMTUDISC_PROBE)
+            for size in range(8921, 9001):
+                sender.send(bytes(size - headers))
+                self.assertEqual(self.refusal(sender), 8920, size)
+                time.sleep(0.002)  # beyond a burst of 50 the gateway says it a thousand times a second
+            receiver.settimeout(0.1)
+            self.assertRaises(TimeoutError, receiver.recv, 9100)
+            sender.close()
+            receiver.close()
+
+    def refusal(self, sender):
+        """The MTU in the ICMP error that arrives for the socket."""
+        def error():
+            try:
+                _, ancillary, _, _ = sender.recvmsg(1, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            number, _, _, _, _, info, _ = struct.unpack_from("=IBBBBII", ancillary[0][2])
+            return info if number == EMSGSIZE else None
+        mtu = rig.wait_until(error, "an ICMP error", 3)
+        sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return mtu
+
+    def test_smaller_than_a_transport_header(self):
+        """From an IP header alone on: protocol 253 is for experiments"""
+        sites = self.sites
+        for family, headers in ((V4, 20), (V6, 40)):
+            receiver = sites.b.host.socket(family, socket.SOCK_RAW, 253)
+            sender = sites.a.host.socket(family, socket.SOCK_RAW, 253)
+            receiver.settimeout(5)
+            address = sites.b.address(4 if family == V4 else 6)
+            for size in range(0, 40):
+                sender.sendto(bytes(range(size)), (address, 0))
+                packet = receiver.recv(2000)
+                self.assertEqual(packet[headers if family == V4 else 0:], bytes(range(size)))
+            receiver.close()
+            sender.close()
