@@ -55,8 +55,7 @@ Gateway::Gateway(const Settings& settings) {
   ports.push_back(std::move(lan));
 
   Dataplane::Options options;
-  // Other programs may take a helper's core away: that spoils a sample, but must not cost packets.
-  if (settings.cores.size() > 1) options.spread.emplace().patience = std::chrono::seconds(1);
+  if (settings.cores.size() > 1) options.spread.emplace();  // as shipped
   options.worker_cores = settings.cores;
   options.idle = IdlePolicy::kPoll;
   options.engine = settings.engine;
