@@ -4,7 +4,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -39,7 +38,7 @@ Result<int> open_netlink(unsigned groups) {
 // A socket belongs for life to the network namespace of the thread that made it: this thread visits the interface's for
 // a moment. Where that is not permitted, or not known, our own has to do.
 Result<int> open_netlink_beside(int tun, unsigned groups) {
-  const int there = ioctl(tun, SIOCGSKNS), here = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  const int there = ioctl(tun, TUNGETDEVNETNS), here = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
   const bool away = there >= 0 && here >= 0 && setns(there, CLONE_NEWNET) == 0;
   Result<int> fd = open_netlink(groups);
   if (away && setns(here, CLONE_NEWNET) != 0)
@@ -125,7 +124,7 @@ const TunWatch::State& TunWatch::update() {
 
 void TunWatch::handle(const nlmsghdr& message) {
   if (message.nlmsg_type == NLMSG_ERROR) {
-    lost_ = true;  // it was moved or renamed between our two questions
+    lost_ = name_of(tun_) != name_;  // renamed, or deleted, between our two questions; else asking again is no use
     return;
   }
   if (message.nlmsg_type != RTM_NEWLINK && message.nlmsg_type != RTM_DELLINK) return;

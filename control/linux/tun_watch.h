@@ -1,5 +1,5 @@
 // A TUN interface as the administrator sees it, by rtnetlink: up or down, its MTU, gone. Followed into whatever network
-// namespace it is moved; the descriptor leads there (SIOCGSKNS). Control thread.
+// namespace it is moved; the descriptor leads there (TUNGETDEVNETNS). Control thread.
 #pragma once
 
 #include <cstdint>

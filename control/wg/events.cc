@@ -206,13 +206,13 @@ OuterRoute Wireguard::resolve(const PeerControl& peer) {
 // Resolves the endpoint anew and, if the answer differs, swaps the workers' header template.
 void Wireguard::update_outer(PeerControl& peer) {
   if (peer.at.remote.is_none()) return;
-  OuterRoute fresh = resolve(peer);
-  limit_by_path(peer, fresh);
-  auto route = std::make_unique<const OuterRoute>(fresh);
+  auto route = std::make_unique<OuterRoute>(resolve(peer));
+  limit_by_path(peer, *route);
   const OuterRoute* old = peer.shared->outer.load(std::memory_order_relaxed);
   if (old && same_way(*old, *route)) return;
   const bool became_ready =
       route->state == OuterRoute::State::kReady && (!old || old->state != OuterRoute::State::kReady);
+  route->serial = ++last_serial_;
   peer.shared->outer.store(route.release(), std::memory_order_release);
   if (old) parts_.dataplane.retire([old] { delete old; });
   if (!became_ready) return;

@@ -167,7 +167,8 @@ void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
 // What control knows, or is about to learn, of the peer's place.
 bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterRoute* outer,
               const OuterHeaders& from) noexcept {
-  const bool reported = keypair.reported_over == outer && context.now - keypair.reported_at < kReportMoveAgain;
+  const bool same = keypair.reported_over == outer && (outer == nullptr || keypair.reported_serial == outer->serial);
+  const bool reported = same && context.now - keypair.reported_at < kReportMoveAgain;
   if (reported) return from.remote == keypair.reported_source && from.local == keypair.reported_local;
   return outer != nullptr && outer->remote.port == from.remote.port && outer->remote.address == from.remote.address &&
          outer->local == from.local;
@@ -189,6 +190,7 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
   keypair.reported_source = from.remote;
   keypair.reported_local = from.local;
   keypair.reported_over = outer;
+  keypair.reported_serial = outer != nullptr ? outer->serial : 0;
   keypair.reported_at = context.now;
 }
 

@@ -355,7 +355,7 @@ Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
 // made here.
 bool has_moved(const WorkerContext& context, const Keypair& keypair, const OuterRoute& outer) noexcept {
   return outer.by_socket && keypair.owner == context.id && keypair.reported_over == &outer &&
-         !keypair.reported_source.is_none();
+         keypair.reported_serial == outer.serial && !keypair.reported_source.is_none();
 }
 
 // Collects packets that are ready to be sealed; a full burst is sealed at once.

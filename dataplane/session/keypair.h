@@ -42,6 +42,7 @@ struct alignas(64) Keypair {
   Endpoint reported_source;
   IpAddress reported_local;
   const OuterRoute* reported_over = nullptr;  // compared only, never followed
+  uint64_t reported_serial = 0;               // its serial: memory is used again
   MonoTime reported_at;
 };
 

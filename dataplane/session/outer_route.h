@@ -24,6 +24,7 @@ struct OuterRoute {
   IpAddress local;  // source of outer packets
   State state = State::kNoRoute;
   PortId port = kNoPort;
+  uint64_t serial = 0;     // of this publication: tells a route from a later one at the same address
   bool by_socket = false;  // Linux routes it: the header is IP and UDP, of which only addresses and ports matter
   uint16_t mtu = 0;        // of the path to the endpoint, as far as it is known (IP packet size); 0: it is not
   uint16_t inner_mtu = UINT16_MAX;  // what a message on that path holds

@@ -1,0 +1,155 @@
+"""Tunnels of drop-in mode under what the kernel's and wireguard-go's namespace tests ask: real traffic, real peers."""
+import os
+import unittest
+
+import rig
+
+OUTER = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
+
+
+class TunnelCase(unittest.TestCase):
+    """Two machines on a cable, `left` with sluice and `right` with sluice or wireguard-go."""
+
+    time_limit = 90
+    right_daemon = "sluiced"
+
+    def setUp(self):
+        build = os.environ["SLUICE_BUILD"]
+        self.lab = rig.Lab()
+        self.addCleanup(self.lab.close)
+        self.left, self.right = self.lab.machine("left"), self.lab.machine("right")
+        self.lab.cable(self.left, "eth0", self.right, "eth0")
+        for machine, number in ((self.left, 1), (self.right, 2)):
+            rig.kernel_end(machine, "eth0", "192.0.2.%d/24" % number, "2001:db8::%d/64" % number)
+            machine.run("ethtool", "-K", "eth0", "tx", "on")
+        self.keys = rig.Key(), rig.Key()
+        go = self.right_daemon == "wireguard-go"
+        self.a = rig.WireguardGo(self.left, daemon="sluiced", build=build)
+        self.b = rig.WireguardGo(self.right, daemon=self.right_daemon, build=None if go else build)
+        self.a.start(self.keys[0], 51820, "10.77.0.1/24", "fd77::1/64")
+        self.b.start(self.keys[1], 51820, "10.77.0.2/24", "fd77::2/64")
+
+    def diagnosis(self):
+        return self.a.process.output()[-2000:]
+
+    def connect(self, family=4, first="left"):
+        """Whoever is `first` has an endpoint and begins."""
+        begins = first == "left"
+        self.a.add_peer(self.keys[1].public, ["10.77.0.2/32", "fd77::2/128"],
+                        rig.endpoint(OUTER[family][1], 51820) if begins else None)
+        self.b.add_peer(self.keys[0].public, ["10.77.0.1/32", "fd77::1/128"],
+                        None if begins else rig.endpoint(OUTER[family][0], 51820))
+        starter, there = (self.left, 2) if begins else (self.right, 1)
+        starter.reaches("10.77.0.%d" % there)
+        starter.reaches("fd77::%d" % there)
+
+    def transfer(self, *options, seconds=2):
+        self.right.serve_iperf()
+        result = self.left.iperf("10.77.0.2", *options, seconds=seconds)
+        return result["end"]
+
+
+class WithWireguardGo(TunnelCase):
+    right_daemon = "wireguard-go"
+
+    def test_both_roles_and_families(self):
+        for family in (4, 6):
+            for first in ("left", "right"):
+                with self.subTest(outer=family, first=first):
+                    for tunnel, key in ((self.a, self.keys[1]), (self.b, self.keys[0])):
+                        tunnel.set("peer", key.public, "remove")
+                    self.connect(family, first)
+                    self.assertEqual(self.left.ping("10.77.0.2"), 3)
+                    self.assertEqual(self.right.ping("fd77::1"), 3)
+
+    def test_streams(self):
+        """Super-frames in, the other's packets out, and back"""
+        self.connect()
+        self.assertGreater(self.transfer("-P", "8")["sum_received"]["bytes"], 1 << 20)
+        self.assertGreater(self.left.iperf("10.77.0.2", "-R", seconds=2)["end"]["sum_received"]["bytes"], 1 << 20)
+        self.assertGreater(self.left.iperf("fd77::2", seconds=2)["end"]["sum_received"]["bytes"], 1 << 20)
+        udp = self.left.iperf("10.77.0.2", "-u", "-b", "5M", "-l", "1000", seconds=2)["end"]["sum"]
+        self.assertLess(udp["lost_percent"], 60, "wireguard-go on a busy machine")
+
+
+class WithSluice(TunnelCase):
+    def test_streams(self):
+        self.connect(6)
+        self.assertGreater(self.transfer("-P", "8")["sum_received"]["bytes"], 1 << 20)
+        self.assertGreater(self.left.iperf("fd77::2", "-R", seconds=2)["end"]["sum_received"]["bytes"], 1 << 20)
+
+    def test_mtu_steps(self):
+        """D-03, D-05: every size arrives, whatever the MTU of tunnel and path; far above an ordinary buffer, too"""
+        self.connect()
+        for mtu, sizes in ((1420, (0, 56, 1392)), (1299, (1271, 1400)), (9000, (1500, 8972)), (34736, (34000,))):
+            for machine in (self.left, self.right):
+                machine.run("ip", "link", "set", "wg0", "mtu", mtu)
+            for size in sizes:
+                with self.subTest(mtu=mtu, size=size):
+                    self.left.reaches("10.77.0.2", size=size)
+
+    def test_source_filter(self):
+        """M-16: only what the peer may send gets through"""
+        self.connect()
+        self.left.add_addresses("wg0", "10.77.0.9/32")
+        self.assertEqual(self.left.ping("10.77.0.2", count=2, timeout=1, source="10.77.0.9"), 0)
+        self.assertEqual(self.left.ping("10.77.0.2"), 3)
+
+    def test_key_change(self):
+        """U-20"""
+        self.connect()
+        new = rig.Key()
+        self.a.set("private-key", "/dev/stdin", stdin=new.private)
+        self.b.set("peer", self.keys[0].public, "remove")
+        self.b.add_peer(new.public, ["10.77.0.1/32", "fd77::1/128"])
+        self.left.reaches("10.77.0.2", timeout=3)
+
+    def test_unreachable(self):
+        """D-19, I-14: who sends where no peer is, or none that can be reached, hears of it"""
+        self.a.add_peer(self.keys[1].public, ["10.77.0.2/32", "fd77::2/128"])
+        for address, text in (("10.77.0.2", "Destination Host Unreachable"), ("10.77.0.99", "Destination Host Unreachable"),
+                              ("fd77::99", "Address unreachable")):
+            done = self.left.run("ping", "-n", "-c", 1, "-W", 1, address, check=False)
+            self.assertIn(text, done.stdout, address)
+
+    def test_moved_to_another_namespace(self):
+        """The sockets stay where they were made; state and end of the interface are followed"""
+        self.connect()
+        inside = self.lab.machine("inside")
+        self.left.run("ip", "link", "set", "wg0", "netns", inside.pid)
+        inside.add_addresses("wg0", "10.77.0.1/24")
+        inside.run("ip", "link", "set", "wg0", "mtu", 1400, "up")
+        inside.reaches("10.77.0.2")
+        self.assertEqual(inside.ping("10.77.0.2", size=1372), 3)
+        inside.run("ip", "link", "del", "wg0")
+        self.assertEqual(self.a.process.wait(5), 0)
+
+    def test_loop_through_itself(self):
+        """D-22: an endpoint that is routed into its own tunnel"""
+        self.a.add_peer(self.keys[1].public, ["0.0.0.0/0"], "10.88.0.1:51820")
+        self.left.run("ip", "route", "replace", "10.88.0.0/16", "dev", "wg0")
+        self.left.ping("10.88.0.7", count=3, timeout=1)
+
+        def sent():
+            return int(self.left.text("wg", "show", "wg0", "transfer").split()[2])
+        self.assertLess(sent(), 70000)
+
+    def test_roaming(self):
+        """R-01, R-07: the other side changes its address, and its family, under way"""
+        self.connect()
+        self.right.run("ip", "address", "add", "192.0.2.7/24", "dev", "eth0")
+        self.right.run("ip", "address", "del", "192.0.2.2/24", "dev", "eth0")
+        self.right.run("ip", "address", "add", "192.0.2.7/24", "dev", "eth0", check=False)
+        self.right.reaches("10.77.0.1")
+        self.until_endpoint("192.0.2.7")
+        self.b.set("peer", self.keys[0].public, "endpoint", "[2001:db8::1]:51820")
+        self.right.reaches("10.77.0.1")
+        self.until_endpoint("[2001:db8::2]")
+        self.assertEqual(self.left.ping("10.77.0.2"), 3)
+
+    def until_endpoint(self, address):
+        rig.wait_until(lambda: address in self.left.text("wg", "show", "wg0", "endpoints"), "endpoint " + address)
+
+
+if __name__ == "__main__":
+    unittest.main()
