@@ -10,6 +10,7 @@
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/wire_integer.h"
+#include "dataplane/wire/checksum.h"
 #include "dataplane/wire/messages.h"
 
 namespace sluice {
@@ -95,20 +96,38 @@ IpAddress destination_of(ConstBytes packet) noexcept;
 // The inner-length rule (protocol.md section 7, steps 12 and 14): how many bytes of `plaintext` are the inner packet;
 // the rest is padding. nullopt: not IPv4 or IPv6, too short for its header, or a header that claims more than there is.
 // Computed wider than 16 bits: payload_length + 40 must not wrap.
-std::optional<size_t> inner_length(ConstBytes plaintext) noexcept;
+inline std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
+  size_t length = 0;
+  switch (version_of(plaintext)) {
+    case Family::kIpv4:
+      if (plaintext.size() < sizeof(Ipv4Header)) return std::nullopt;
+      length = reinterpret_cast<const Ipv4Header*>(plaintext.data())->total_length.host();
+      if (length < sizeof(Ipv4Header)) return std::nullopt;
+      break;
+    case Family::kIpv6:
+      if (plaintext.size() < sizeof(Ipv6Header)) return std::nullopt;
+      length =
+          size_t{reinterpret_cast<const Ipv6Header*>(plaintext.data())->payload_length.host()} + sizeof(Ipv6Header);
+      break;
+    case Family::kNone:
+      return std::nullopt;
+  }
+  if (length > plaintext.size()) return std::nullopt;
+  return length;
+}
 
 // A link-local IPv6 address with its scope, an interface's index, in bytes 2 and 3, which are zero on every wire: how a
 // socket port and the rest hand both on in the place of one. An index that needs more room is lost.
 void embed_scope(std::array<uint8_t, 16>& address, uint32_t scope) noexcept;
 uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept;  // and clears it; 0: none, or not link-local
 
-// Ones' complement sums (RFC 1071). `sum` accumulates, `fold` finishes: fold(sum(...)) is the value for the header
-// field.
-uint32_t checksum_add(ConstBytes bytes, uint32_t sum = 0) noexcept;
-uint16_t checksum_fold(uint32_t sum) noexcept;  // complemented, host order
+// Whether the checksum of an IPv4 header is right; all of header_size() is there.
+inline bool ipv4_checksum_holds(const Ipv4Header& header) noexcept {
+  if (header.header_size() == sizeof header) [[likely]]
+    return checksum_fold(checksum_of_20_bytes(&header)) == 0;
+  return checksum_fold(checksum_add({reinterpret_cast<const std::byte*>(&header), header.header_size()})) == 0;
+}
 uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept;
-// RFC 1624: the new checksum after one 16-bit word of the covered data changed.
-uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t new_word) noexcept;
 // Over pseudo header, UDP header and payload. `l4` starts at the transport header and is as long as the transport data.
 uint16_t transport_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
                             ConstBytes l4) noexcept;
@@ -123,10 +142,16 @@ constexpr uint8_t ecn_decapsulate(uint8_t outer_ecn, uint8_t inner_ecn) noexcept
   return inner_ecn;
 }
 constexpr uint8_t kDscpMask = 0xfc;
-uint8_t traffic_class_of(ConstBytes packet) noexcept;  // DSCP and ECN; the header's length was checked
+inline uint8_t traffic_class_of(ConstBytes packet) noexcept {  // DSCP and ECN; the header's length was checked
+  const auto first = static_cast<uint8_t>(packet[0]), second = static_cast<uint8_t>(packet[1]);
+  return first >> 4 == 4 ? second : static_cast<uint8_t>(first << 4 | second >> 4);
+}
 
 // Sets the ECN bits of an IPv4 (checksum adjusted) or IPv6 header that starts at `packet`; its length was checked.
 void set_ecn(Bytes packet, uint8_t ecn) noexcept;
-uint8_t ecn_of(ConstBytes packet) noexcept;
+inline uint8_t ecn_of(ConstBytes packet) noexcept {
+  if (version_of(packet) == Family::kIpv4) return static_cast<uint8_t>(packet[1]) & kEcnMask;
+  return (static_cast<uint8_t>(packet[1]) >> 4) & kEcnMask;
+}
 
 }  // namespace sluice
