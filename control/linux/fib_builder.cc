@@ -40,7 +40,9 @@ Action action_of(Route::Type type) {
 
 }  // namespace
 
-FibBuilder::FibBuilder() : published_(std::make_shared<const std::vector<NextHop>>()) {}
+FibBuilder::FibBuilder()
+    : published_(std::make_shared<const std::vector<NextHop>>()),
+      published_local_(std::make_shared<const LocalAddresses>()) {}
 
 bool FibBuilder::update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes) {
   if (changes.links || own != own_ || installed_.empty()) {
@@ -97,7 +99,13 @@ void FibBuilder::update_prefix(const NetworkModel& model, const Prefix& prefix) 
   } else if (installed == installed_.end()) {
     return;
   }
+  note_local(prefix, key && key->action == Action::kLocal);
   map_changed_ = true;
+}
+
+void FibBuilder::note_local(const Prefix& prefix, bool local) {
+  const bool changed = local ? local_.insert(prefix).second : local_.erase(prefix) != 0;
+  local_changed_ = local_changed_ || changed;
 }
 
 // In the order in which Linux would decide.
@@ -207,8 +215,12 @@ bool FibBuilder::publish() {
   if (next_hops_changed_) {
     garbage_.next_hops.push_back(std::exchange(published_, std::make_shared<const std::vector<NextHop>>(next_hops_)));
   }
-  const bool changed = map_changed_ || next_hops_changed_;
-  map_changed_ = next_hops_changed_ = false;
+  if (local_changed_) {
+    const std::vector<Prefix> local(local_.begin(), local_.end());
+    garbage_.local.push_back(std::exchange(published_local_, std::make_shared<const LocalAddresses>(local)));
+  }
+  const bool changed = map_changed_ || next_hops_changed_;  // no local prefix without the map
+  map_changed_ = next_hops_changed_ = local_changed_ = false;
   return changed;
 }
 

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "control/linux/network_model.h"
@@ -37,7 +38,8 @@ struct OwnInterfaces {
 struct FibGarbage {
   PrefixGarbage nodes;
   std::vector<std::shared_ptr<const std::vector<NextHop>>> next_hops;
-  bool empty() const { return nodes.empty() && next_hops.empty(); }
+  std::vector<std::shared_ptr<const LocalAddresses>> local;
+  bool empty() const { return nodes.empty() && next_hops.empty() && local.empty(); }
 };
 
 class FibBuilder {  // control only
@@ -47,7 +49,9 @@ class FibBuilder {  // control only
   // True: fib() is a new table that wants publishing. `changes` is what the model noted since the last call.
   bool update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes);
 
-  Fib fib() { return {map_.view(), *published_}; }  // valid until the garbage of a later update is destroyed
+  Fib fib() {
+    return {map_.view(), *published_, *published_local_};
+  }  // valid until the garbage of a later update is destroyed
   FibGarbage take_garbage();
   size_t prefixes() const { return map_.size(); }
   size_t next_hops() const { return slots_.size() - free_.size(); }
@@ -69,6 +73,7 @@ class FibBuilder {  // control only
 
   void update_everything(const NetworkModel& model);
   void update_prefix(const NetworkModel& model, const Prefix& prefix);
+  void note_local(const Prefix& prefix, bool local);
   void update_neighbours_in(const NetworkModel& model, const Prefix& prefix);
   std::optional<HopKey> wanted(const NetworkModel& model, const Prefix& prefix) const;
   HopKey hop_of(const NetworkModel& model, const Route& route) const;
@@ -86,8 +91,10 @@ class FibBuilder {  // control only
   std::vector<NextHop> next_hops_;  // by slot, as render() made them
   std::vector<uint32_t> free_;
   std::map<HopKey, uint32_t> slot_of_;
-  bool map_changed_ = false, next_hops_changed_ = false;
+  std::set<Prefix> local_;  // that lead to kLocal
+  bool map_changed_ = false, next_hops_changed_ = false, local_changed_ = false;
   std::shared_ptr<const std::vector<NextHop>> published_;
+  std::shared_ptr<const LocalAddresses> published_local_;
   FibGarbage garbage_;
 };
 

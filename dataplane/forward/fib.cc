@@ -3,5 +3,6 @@
 namespace sluice {
 
 constinit const NextHop Fib::kUnreachable{};
+const LocalAddresses Fib::kAskAlways;
 
 }  // namespace sluice

@@ -9,6 +9,7 @@
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
+#include "dataplane/forward/local_addresses.h"
 #include "dataplane/lookup/prefix_map.h"
 
 namespace sluice {
@@ -37,7 +38,9 @@ struct NextHop {
 class Fib {
  public:
   Fib() = default;
-  Fib(PrefixView routes, std::span<const NextHop> next_hops) : routes_(routes), next_hops_(next_hops) {}
+  // `local`: what `routes` lead to kLocal.
+  Fib(PrefixView routes, std::span<const NextHop> next_hops, const LocalAddresses& local = kAskAlways)
+      : routes_(routes), next_hops_(next_hops), local_(&local) {}
 
   // Never nullptr: what no route leads to has the action kUnreachable.
   const NextHop& find(const IpAddress& destination) const noexcept { return at(routes_.find(destination)); }
@@ -46,10 +49,26 @@ class Fib {
   }
   const PrefixView& routes() const noexcept { return routes_; }
 
+  // Whether the action for an address is kLocal; mostly without a look-up. 4 or 16 bytes in network order.
+  bool is_local_ipv4(const void* address) const noexcept {
+    const LocalAddresses::Answer answer = local_->find_ipv4(address);
+    if (answer != LocalAddresses::Answer::kAsk) [[likely]]
+      return answer == LocalAddresses::Answer::kYes;
+    return at(routes_.find_ipv4(address)).action == NextHop::Action::kLocal;
+  }
+  bool is_local_ipv6(const void* address) const noexcept {
+    const LocalAddresses::Answer answer = local_->find_ipv6(address);
+    if (answer != LocalAddresses::Answer::kAsk) [[likely]]
+      return answer == LocalAddresses::Answer::kYes;
+    return at(routes_.find_ipv6(address)).action == NextHop::Action::kLocal;
+  }
+
  private:
   static const NextHop kUnreachable;
+  static const LocalAddresses kAskAlways;
   PrefixView routes_;
   std::span<const NextHop> next_hops_;
+  const LocalAddresses* local_ = &kAskAlways;
 };
 
 }  // namespace sluice
