@@ -56,11 +56,31 @@ const Link* step(Walk& walk) noexcept {
   return walk.end();
 }
 
+// One address on its own, without a stop after each step.
 template <unsigned kBytes>
-uint32_t find_one(Link root, const void* address) noexcept {
-  Walk walk{.address = static_cast<const uint8_t*>(address), .link = root};
-  while (const Link* next = step<kBytes>(walk)) walk.link = *next;
-  return walk.result;
+uint32_t find_one(Link link, const uint8_t* address) noexcept {
+  uint32_t longest = PrefixView::kNone;
+  unsigned depth = 0;
+  for (;;) {
+    if (kind_of(link) == Kind::kBranch) {
+      const Branch& branch = *branch_of(link);
+      const uint8_t byte = address[depth++];
+      if (const uint32_t* value = branch.longest_prefix(byte)) longest = *value;
+      const Link* child = branch.child(byte);
+      if (child == nullptr) return longest;
+      link = *child;
+    } else if (kind_of(link) == Kind::kSkip) {
+      const Skip& skip = *skip_of(link);
+      if (!same_bits<kBytes>(address, skip.path.data(), 8u * skip.end)) return longest;
+      depth = skip.end;
+      link = skip.branch;
+    } else if (kind_of(link) == Kind::kLeaf) {
+      const Leaf& leaf = *leaf_of(link);
+      return same_bits<kBytes>(address, leaf.address.data(), leaf.length) ? leaf.value : longest;
+    } else {
+      return kind_of(link) == Kind::kValue ? value_of(link) : longest;
+    }
+  }
 }
 
 // A branch's header and what is looked at behind it are mostly in two lines; other nodes are shorter.
@@ -110,9 +130,13 @@ void find_burst(Link root, std::span<const void* const> addresses, std::span<uin
 
 }  // namespace
 
-uint32_t PrefixView::find_ipv4(const void* address) const noexcept { return find_one<4>(ipv4_, address); }
+uint32_t PrefixView::find_ipv4(const void* address) const noexcept {
+  return find_one<4>(ipv4_, static_cast<const uint8_t*>(address));
+}
 
-uint32_t PrefixView::find_ipv6(const void* address) const noexcept { return find_one<16>(ipv6_, address); }
+uint32_t PrefixView::find_ipv6(const void* address) const noexcept {
+  return find_one<16>(ipv6_, static_cast<const uint8_t*>(address));
+}
 
 uint32_t PrefixView::find(const IpAddress& address) const noexcept {
   if (address.is_ipv4()) return find_ipv4(address.bytes.data());
