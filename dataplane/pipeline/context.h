@@ -10,6 +10,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/strong.h"
 #include "dataplane/crypto/aead.h"
+#include "dataplane/lookup/recent_lookups.h"
 #include "dataplane/pipeline/drop.h"
 #include "dataplane/pipeline/mailbox.h"
 #include "dataplane/pipeline/packet.h"
@@ -51,6 +52,7 @@ struct WorkerContext {
   // This poll's view.
   MonoTime now;
   const Published* published = nullptr;
+  RecentLookups recent_routes, recent_owners;  // in its forwarding table and its tunnels' allowed IPs
 
   // Fixed parts.
   AeadEngine* engine = nullptr;

@@ -9,6 +9,7 @@
 
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
+#include "dataplane/pipeline/martian.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
@@ -20,69 +21,21 @@ namespace {
 
 using Action = NextHop::Action;
 
-const void* address_of(rte_mbuf* m, Side side) noexcept {
-  const std::byte* at = ip_header_of(m);
-  if (version_of({at, 1}) == Family::kIpv4) {
-    const auto* ip = reinterpret_cast<const Ipv4Header*>(at);
-    return side == Side::kSource ? ip->source.data() : ip->destination.data();
+// True for a route that leads nowhere: the packet is disposed of.
+bool refuse(WorkerContext& context, rte_mbuf* m, Action action) noexcept {
+  switch (action) {
+    case Action::kUnreachable:
+      context.punts->reject(m, PuntReason::kNoRoute, Drop::no_route, context.now);
+      return true;
+    case Action::kProhibit:
+      context.punts->reject(m, PuntReason::kProhibited, Drop::route_prohibited, context.now);
+      return true;
+    case Action::kBlackhole:
+      context.drop(m, Drop::route_blackhole);
+      return true;
+    default:
+      return false;
   }
-  const auto* ip = reinterpret_cast<const Ipv6Header*>(at);
-  return side == Side::kSource ? ip->source.data() : ip->destination.data();
-}
-
-Family family_of(rte_mbuf* m) noexcept { return version_of({ip_header_of(m), 1}); }
-
-bool is_no_source_ipv4(const uint8_t* a) noexcept {
-  const bool broadcast = a[0] == 255 && a[1] == 255 && a[2] == 255 && a[3] == 255;
-  return a[0] == 0 || a[0] == 127 || (a[0] >= 224 && a[0] < 240) || broadcast;
-}
-
-// Unspecified and loopback, v4-mapped (RFC 4942, section 2.2), multicast.
-bool is_no_source_ipv6(const uint8_t* a) noexcept {
-  static constexpr uint8_t kZeros[15]{};
-  static constexpr uint8_t kMapped[12]{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  return a[0] == 0xff || std::memcmp(a, kMapped, sizeof kMapped) == 0 ||
-         (std::memcmp(a, kZeros, sizeof kZeros) == 0 && a[15] <= 1);
-}
-
-bool is_no_source(rte_mbuf* m) noexcept {
-  const auto* address = static_cast<const uint8_t*>(address_of(m, Side::kSource));
-  return family_of(m) == Family::kIpv4 ? is_no_source_ipv4(address) : is_no_source_ipv6(address);
-}
-
-// A router never passes on what comes from a link-local address (RFC 4291, section 2.5.6).
-bool is_ipv6_link_local_source(rte_mbuf* m) noexcept {
-  if (family_of(m) != Family::kIpv6) return false;
-  const auto* a = static_cast<const uint8_t*>(address_of(m, Side::kSource));
-  return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
-}
-
-void punt_what_is_not_forwarded(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
-    const Action action = meta(m).next_hop->action;
-    if (action != Action::kLocal && action != Action::kLinux) return true;
-    context.punts->punt(m, action == Action::kLocal ? PuntReason::kLocal : PuntReason::kLinux, context.now);
-    return false;
-  });
-}
-
-void refuse(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
-    switch (meta(m).next_hop->action) {
-      case Action::kUnreachable:
-        context.punts->reject(m, PuntReason::kNoRoute, Drop::no_route, context.now);
-        break;
-      case Action::kProhibit:
-        context.punts->reject(m, PuntReason::kProhibited, Drop::route_prohibited, context.now);
-        break;
-      case Action::kBlackhole:
-        context.drop(m, Drop::route_blackhole);
-        break;
-      default:
-        return true;
-    }
-    return false;
-  });
 }
 
 // False: it had no hop left.
@@ -97,18 +50,6 @@ bool decrement_hops(rte_mbuf* m) noexcept {
   ip->checksum = checksum_adjust(ip->checksum.host(), before, static_cast<uint16_t>(before - 0x100));
   --ip->ttl;
   return true;
-}
-
-void spend_hops(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
-    if (!is_ipv6_link_local_source(m)) {
-      if (decrement_hops(m)) return true;
-      context.punts->reject(m, PuntReason::kTtlExceeded, Drop::ttl_exceeded, context.now);
-    } else {
-      context.drop(m, Drop::martian_source);
-    }
-    return false;
-  });
 }
 
 // Largest packet that this way takes; UINT16_MAX if nobody knows a limit.
@@ -153,9 +94,13 @@ class Egress {
 
  private:
   void send_to_port(rte_mbuf* m, const NextHop& hop) noexcept {
-    char* header = rte_pktmbuf_prepend(m, hop.l2_size);
-    if (header == nullptr) return context_.drop(m, Drop::no_headroom);
-    std::memcpy(header, hop.l2_header.data(), hop.l2_size);
+    if (rte_pktmbuf_headroom(m) < hop.l2_size) return context_.drop(m, Drop::no_headroom);
+    std::byte* header = grow_front(m, hop.l2_size);
+    if (hop.l2_size == sizeof(EthernetHeader)) [[likely]] {
+      std::memcpy(header, hop.l2_header.data(), sizeof(EthernetHeader));  // a known size: no call
+    } else {
+      std::memcpy(header, hop.l2_header.data(), hop.l2_size);
+    }
     context_.transmit->push(hop.port, m);
   }
   void send_to_tunnel(rte_mbuf* m, const NextHop& hop) noexcept {
@@ -178,63 +123,60 @@ void send_or_split(WorkerContext& context, rte_mbuf* m, Egress& egress) noexcept
   context.punts->reject(m, PuntReason::kTooBig, Drop::too_big, context.now);
 }
 
-}  // namespace
-
-void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept {
-  const void* addresses[kMaxBurst];
-  uint32_t found[kMaxBurst];
-  uint16_t index[kMaxBurst];
-  // IPv4 from the front, IPv6 from the back.
-  unsigned n4 = 0, n6 = 0;
-  for (unsigned i = 0; i < packets.size(); ++i) {
-    const unsigned slot = family_of(packets[i]) == Family::kIpv4 ? n4++ : kMaxBurst - ++n6;
-    addresses[slot] = address_of(packets[i], side);
-    index[slot] = static_cast<uint16_t>(i);
+void forward(WorkerContext& context, rte_mbuf* m, Origin origin, Egress& egress) noexcept {
+  const Action action = meta(m).next_hop->action;
+  if (action == Action::kLocal || action == Action::kLinux) {
+    const PuntReason reason = action == Action::kLocal ? PuntReason::kLocal : PuntReason::kLinux;
+    return context.punts->punt(m, reason, context.now);
   }
-  if (n4 != 0) map.find_burst_ipv4({addresses, n4}, {found, n4});
-  const unsigned back = kMaxBurst - n6;
-  if (n6 != 0) map.find_burst_ipv6({addresses + back, n6}, {found + back, n6});
-  for (unsigned i = 0; i < n4; ++i) values[index[i]] = found[i];
-  for (unsigned i = back; i < kMaxBurst; ++i) values[index[i]] = found[i];
+  const bool router = origin == Origin::kNetwork;
+  if (router) {
+    if (const Drop fault = source_fault(context, m); fault != Drop::count_) return context.drop(m, fault);
+  }
+  if (refuse(context, m, action)) return;
+  if (router && is_ipv6_link_local_source(m)) return context.drop(m, Drop::martian_source);
+  if (router && !decrement_hops(m))
+    return context.punts->reject(m, PuntReason::kTtlExceeded, Drop::ttl_exceeded, context.now);
+  send_or_split(context, m, egress);
 }
 
-namespace {
+}  // namespace
+
+void look_up(RecentLookups& recent, const PrefixView& map, std::span<rte_mbuf*> packets, Side side,
+             std::span<uint32_t> values) noexcept {
+  struct {
+    const void* addresses[kMaxBurst];
+    uint8_t packets[kMaxBurst];
+    unsigned count = 0;
+  } ipv4, ipv6;
+  static_assert(kMaxBurst <= 256);
+  for (unsigned i = 0; i < packets.size(); ++i) {
+    auto& family = family_of(packets[i]) == Family::kIpv4 ? ipv4 : ipv6;
+    family.addresses[family.count] = address_of(packets[i], side);
+    family.packets[family.count++] = static_cast<uint8_t>(i);
+  }
+  if (ipv6.count == 0) return recent.find_burst_ipv4(map, {ipv4.addresses, ipv4.count}, values);
+  if (ipv4.count == 0) return recent.find_burst_ipv6(map, {ipv6.addresses, ipv6.count}, values);
+  uint32_t found[kMaxBurst];
+  recent.find_burst_ipv4(map, {ipv4.addresses, ipv4.count}, found);
+  for (unsigned i = 0; i < ipv4.count; ++i) values[ipv4.packets[i]] = found[i];
+  recent.find_burst_ipv6(map, {ipv6.addresses, ipv6.count}, found);
+  for (unsigned i = 0; i < ipv6.count; ++i) values[ipv6.packets[i]] = found[i];
+}
 
 // RFC 3704, section 2. Packets out of tunnels have been asked more by their peer's allowed IPs.
-bool leads_back(const Published& published, const NextHop& back, PortId in) noexcept {
-  if (in.value >= published.ports.size()) return true;
-  switch (published.ports[in.value].reverse_path) {
-    case ReversePath::kAny:
-      return true;
-    case ReversePath::kRouted:
-      return back.action != Action::kUnreachable && back.action != Action::kBlackhole &&
-             back.action != Action::kProhibit;
-    case ReversePath::kSamePort:
-      return (back.action == Action::kPort || back.action == Action::kUnresolved) && back.port == in;
-  }
-  return true;
-}
-
-}  // namespace
-
-void drop_martians(WorkerContext& context, Burst& packets) noexcept {
-  const Fib& fib = context.published->fib;
-  const bool checks_reverse_path = context.published->checks_reverse_path;
-  uint32_t values[kMaxBurst];
-  look_up(fib.routes(), packets.all(), Side::kSource, values);
-  unsigned i = 0;
-  keep_if(packets, [&](rte_mbuf* m) {
-    // All of fe80::/10 is local in the table: it cannot tell our own link-local addresses from a neighbour's.
-    const NextHop& back = fib.at(values[i++]);
-    const bool link_local = is_ipv6_link_local_source(m);
-    if ((back.action == Action::kLocal && !link_local) || is_no_source(m)) {
-      context.drop(m, Drop::martian_source);
-      return false;
-    }
-    if (!checks_reverse_path || link_local || leads_back(*context.published, back, meta(m).in_port)) return true;
-    context.drop(m, Drop::reverse_path);
-    return false;
-  });
+bool leads_back(const Published& published, rte_mbuf* m) noexcept {
+  const PortId in = meta(m).in_port;
+  if (in.value >= published.ports.size() || is_ipv6_link_local_source(m)) return true;
+  const ReversePath asked = published.ports[in.value].reverse_path;
+  if (asked == ReversePath::kAny) return true;
+  const void* source = address_of(m, Side::kSource);
+  const PrefixView& routes = published.fib.routes();
+  const bool ipv4 = family_of(m) == Family::kIpv4;
+  const NextHop& back = published.fib.at(ipv4 ? routes.find_ipv4(source) : routes.find_ipv6(source));
+  if (asked == ReversePath::kSamePort)
+    return (back.action == Action::kPort || back.action == Action::kUnresolved) && back.port == in;
+  return back.action != Action::kUnreachable && back.action != Action::kBlackhole && back.action != Action::kProhibit;
 }
 
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept {
@@ -244,36 +186,25 @@ void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mb
   for (rte_mbuf* m : packets) clamp_mss(bytes_of(m), mtu);
 }
 
-const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept {
-  if (id.value >= published.tunnels.size()) return nullptr;
-  const TunnelView& tunnel = published.tunnels[id.value];
-  return tunnel.up ? &tunnel : nullptr;
-}
-
-void look_up_destination(WorkerContext& context, Burst& packets) noexcept {
+void look_up_destination(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   const Fib& fib = context.published->fib;
   uint32_t values[kMaxBurst];
-  look_up(fib.routes(), packets.all(), Side::kDestination, values);
+  look_up(context.recent_routes, fib.routes(), packets.all(), Side::kDestination, values);
   for (unsigned i = 0; i < packets.count; ++i) meta(packets.packets[i]).next_hop = &fib.at(values[i]);
+  clock.finished(Stage::look_up_destination, packets.count);
 }
 
 void forward_packets(WorkerContext& context, Burst& packets, Origin origin, StageClock& clock) noexcept {
-  const unsigned arrived = packets.count;
-  punt_what_is_not_forwarded(context, packets);
-  if (origin == Origin::kNetwork) drop_martians(context, packets);
-  refuse(context, packets);
-  if (origin == Origin::kNetwork) spend_hops(context, packets);
   Egress egress(context, clock);
-  for (rte_mbuf* m : packets.all()) send_or_split(context, m, egress);
-  clock.finished(Stage::forward, arrived);
+  for (rte_mbuf* m : packets.all()) forward(context, m, origin, egress);
+  clock.finished(Stage::forward, packets.count);
   egress.finish();
 }
 
 void process_own(WorkerContext& context, Burst& packets) noexcept {
   StageClock clock(*context.stats);
   for (rte_mbuf* m : packets.all()) meta(m).outer_size = 0;
-  look_up_destination(context, packets);
-  clock.finished(Stage::look_up_destination, packets.count);
+  look_up_destination(context, packets, clock);
   forward_packets(context, packets, Origin::kOurs, clock);
   context.punts->flush();
 }

@@ -1,23 +1,21 @@
 // WireGuard messages to inner packets, in the order of protocol.md section 7: nothing changes before a packet is
 // authentic and new.
-//   split_by_type       handshake messages to control, data stays
-//   find_sessions       receiver index -> keypair that may still receive
-//   hand_off_foreign    another worker owns the keypair: across, once
-//   open_burst          decrypt and authenticate, one engine call; while this worker is saturated, others take part
-//                       (spread.h)
-//   accept_counters     replay window
-//   note_authenticated  confirmation, roaming, last-minute rekey, stamps; keepalives end here
-//   check_inner         length, source among the peer's allowed IPs, ECN, padding, MSS
+//   split_by_type    handshake messages to control, data stays
+//   find_sessions    receiver index -> keypair that may still receive; if another worker owns it: across, once
+//   open_burst       decrypt and authenticate, one engine call; while this worker is saturated, others take part
+//                    (spread.h)
+//   accept_messages  replay window; confirmation, roaming, last-minute rekey, stamps; keepalives end here
+//   check_inner      length, source among the peer's allowed IPs, ECN, padding, MSS
 // Survivors go on as packets that have just arrived (forward.cc), or out of the tunnel's own port.
 #include <rte_mbuf.h>
-#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 #include <cstring>
-#include <utility>
 
+#include "dataplane/base/equal_bytes.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
+#include "dataplane/pipeline/prefetch.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/stages.h"
@@ -67,24 +65,6 @@ Drop refusal(const WorkerContext& context, const Keypair& keypair) noexcept {
   return usable && context.now - keypair.birth < kRejectAfterTime ? Drop::count_ : Drop::data_key_expired;
 }
 
-void find_sessions(WorkerContext& context, Burst& messages, Drop unknown) noexcept {
-  uint32_t indices[kMaxBurst];
-  Keypair* keypairs[kMaxBurst];
-  for (unsigned i = 0; i < messages.count; ++i) indices[i] = data_header(messages.packets[i]).receiver_index.host();
-  context.sessions->find_burst({indices, messages.count}, {keypairs, messages.count});
-  unsigned i = 0;
-  keep_if(messages, [&](rte_mbuf* m) {
-    Keypair* keypair = keypairs[i++];
-    const Drop reason = keypair == nullptr ? unknown : refusal(context, *keypair);
-    if (reason != Drop::count_) {
-      context.drop(m, reason);
-      return false;
-    }
-    meta(m).keypair = keypair;
-    return true;
-  });
-}
-
 // Puts messages for one keypair of another worker into the peer's ring and has that worker look at it.
 void hand_off(WorkerContext& context, const Keypair& keypair, std::span<rte_mbuf*> messages) noexcept {
   Peer& peer = *keypair.peer;
@@ -104,15 +84,56 @@ void hand_off(WorkerContext& context, const Keypair& keypair, std::span<rte_mbuf
     handoff->scheduled.store(false, std::memory_order_release);
 }
 
-void hand_off_foreign(WorkerContext& context, Burst& messages) noexcept {
-  Burst own;
-  for_each_run(messages.all(), keypair_of, [&](std::span<rte_mbuf*> run) {
-    const Keypair& keypair = *keypair_of(run[0]);
-    if (keypair.owner != context.id) return hand_off(context, keypair, run);
-    for (rte_mbuf* m : run) own.push(m);
+void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
+  for_each_run(foreign.all(), keypair_of,
+               [&](std::span<rte_mbuf*> run) { hand_off(context, *keypair_of(run[0]), run); });
+}
+
+// What is read of a keypair's peer on the way in, asked for before it is needed: with many peers none of it is in the
+// cache.
+void prefetch_way_in(const Keypair& keypair) noexcept {
+  const Peer& peer = *keypair.peer;
+  prefetch_lines(&keypair.replay);
+  prefetch_lines(&keypair.confirmed);
+  prefetch_lines(&peer.last_sent_any);
+  prefetch_lines(&peer.rx_bytes);
+  prefetch_lines(peer.outer.load(std::memory_order_acquire));
+}
+
+void prefetch_peers(std::span<Keypair* const> keypairs) noexcept {
+  const Keypair* previous = nullptr;
+  for (const Keypair* keypair : keypairs)
+    if (keypair != previous && (previous = keypair) != nullptr) prefetch_lines(keypair->peer);
+  previous = nullptr;
+  for (const Keypair* keypair : keypairs)
+    if (keypair != previous && (previous = keypair) != nullptr) prefetch_way_in(*keypair);
+}
+
+// Those of other workers' keypairs are moved to `foreign`.
+void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst& foreign) noexcept {
+  uint32_t indices[kMaxBurst];
+  Keypair* keypairs[kMaxBurst];
+  for (unsigned i = 0; i < messages.count; ++i) indices[i] = data_header(messages.packets[i]).receiver_index.host();
+  context.sessions->find_burst({indices, messages.count}, {keypairs, messages.count});
+  prefetch_peers({keypairs, messages.count});
+  const Keypair* previous = nullptr;
+  Drop reason = unknown;  // of `previous`
+  unsigned i = 0;
+  keep_if(messages, [&](rte_mbuf* m) {
+    Keypair* keypair = keypairs[i++];
+    if (keypair != previous) {
+      previous = keypair;
+      reason = keypair == nullptr ? unknown : refusal(context, *keypair);
+    }
+    if (reason != Drop::count_) {
+      context.drop(m, reason);
+      return false;
+    }
+    meta(m).keypair = keypair;
+    if (keypair->owner == context.id) return true;
+    foreign.push(m);
+    return false;
   });
-  std::memcpy(messages.packets, own.packets, own.count * sizeof *own.packets);
-  messages.count = own.count;
 }
 
 void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
@@ -148,14 +169,6 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
   context.spread->publish();
   clock.finished(Stage::spread, burst->jobs);
   return true;
-}
-
-void accept_counters(WorkerContext& context, Burst& messages) noexcept {
-  keep_if(messages, [&](rte_mbuf* m) {
-    if (meta(m).keypair->replay.accept(meta(m).counter)) return true;
-    context.drop(m, Drop::data_replay);
-    return false;
-  });
 }
 
 // The first authentic packet under a responder's keypair proves that the initiator has it too.
@@ -200,58 +213,64 @@ void note_last_minute(WorkerContext& context, Keypair& keypair) noexcept {
   keypair.last_minute_rekey_asked = post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
-// Consecutive messages of one keypair.
-void note_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+// rx as `wg show` counts it.
+void count_received(Peer& peer, uint64_t packets, uint64_t bytes) noexcept {
+  peer.rx_packets.fetch_add(packets, std::memory_order_relaxed);
+  peer.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+// Whether two messages have the same outer addresses and ports, as far as that is quick to say: without IP options the
+// ports follow the addresses.
+bool came_the_same_way(rte_mbuf* a, rte_mbuf* b) noexcept {
+  constexpr size_t kAfterPorts = sizeof(UdpHeader) - 2 * sizeof(be16);
+  constexpr size_t kIpv4 = 2 * sizeof(Ipv4Header::source) + 2 * sizeof(be16);
+  constexpr size_t kIpv6 = 2 * sizeof(Ipv6Header::source) + 2 * sizeof(be16);
+  const uint8_t outer_size = meta(a).outer_size;
+  if (meta(b).outer_size != outer_size) return false;
+  const auto* end_a = rte_pktmbuf_mtod(a, const std::byte*) - kAfterPorts;
+  const auto* end_b = rte_pktmbuf_mtod(b, const std::byte*) - kAfterPorts;
+  if (outer_size == sizeof(Ipv4Header) + sizeof(UdpHeader)) return equal_bytes<kIpv4>(end_a - kIpv4, end_b - kIpv4);
+  return outer_size == sizeof(Ipv6Header) + sizeof(UdpHeader) && equal_bytes<kIpv6>(end_a - kIpv6, end_b - kIpv6);
+}
+
+// Consecutive messages of one keypair. Those with an inner packet that are new are kept.
+void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
   Keypair& keypair = *keypair_of(run[0]);
   Traffic received;
+  rte_mbuf* previous = nullptr;  // whose source was noted
   for (rte_mbuf* m : run) {
-    note_source(context, keypair, m);
+    if (!keypair.replay.accept(meta(m).counter)) {
+      context.drop(m, Drop::data_replay);
+      continue;
+    }
+    if (previous == nullptr || !came_the_same_way(m, previous)) note_source(context, keypair, m);
     ++received.messages;
-    if (!is_keepalive(m)) ++received.data;
+    if (is_keepalive(m)) {
+      rte_pktmbuf_free(m);
+      continue;
+    }
+    ++received.data;
+    previous = m;
+    kept.push(m);
   }
+  if (received.messages == 0) return;
+  const uint64_t keepalives = received.messages - received.data;
+  if (keepalives != 0) count_received(*keypair.peer, keepalives, keepalives * kDataOverhead);
   if (!keypair.confirmed) note_confirmation(context, keypair);
   note_last_minute(context, keypair);
   note_received(context, *keypair.peer, received);
 }
 
-// rx as `wg show` counts it: one add per run of packets of one peer.
-class ReceiveCount {
- public:
-  ~ReceiveCount() { store(); }
-  void add(Peer& peer, uint64_t bytes) noexcept {
-    if (&peer != peer_) {
-      store();
-      peer_ = &peer;
-    }
-    ++packets_;
-    bytes_ += bytes;
-  }
-
- private:
-  void store() noexcept {
-    if (peer_ == nullptr) return;
-    peer_->rx_packets.fetch_add(std::exchange(packets_, 0), std::memory_order_relaxed);
-    peer_->rx_bytes.fetch_add(std::exchange(bytes_, 0), std::memory_order_relaxed);
-  }
-  Peer* peer_ = nullptr;
-  uint64_t packets_ = 0, bytes_ = 0;
-};
-
-void note_authenticated(WorkerContext& context, Burst& messages) noexcept {
-  for_each_run(messages.all(), keypair_of, [&](std::span<rte_mbuf*> run) { note_run(context, run); });
-  ReceiveCount count;
-  keep_if(messages, [&](rte_mbuf* m) {
-    if (!is_keepalive(m)) return true;
-    count.add(*meta(m).keypair->peer, kDataOverhead);
-    rte_pktmbuf_free(m);
-    return false;
-  });
+void accept_messages(WorkerContext& context, Burst& messages) noexcept {
+  const std::span<rte_mbuf*> opened = messages.all();
+  messages.count = 0;  // survivors are written over those that have been seen
+  for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
 }
 
 // From a message to the IP packet in it, padding still behind.
 bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
-  rte_pktmbuf_adj(m, sizeof(DataHeader));
-  rte_pktmbuf_trim(m, kTagSize);
+  cut_front(m, sizeof(DataHeader));
+  resize(m, rte_pktmbuf_data_len(m) - kTagSize);
   PacketMeta& about = meta(m);
   about.in_port = kNoPort;
   about.tunnel = about.keypair->peer->tunnel;
@@ -267,15 +286,14 @@ bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
 // therefore after it. Drop::count_: nothing wrong.
 Drop header_fault(ConstBytes packet) noexcept {
   if (version_of(packet) != Family::kIpv4) return Drop::count_;
-  const size_t size = reinterpret_cast<const Ipv4Header*>(packet.data())->header_size();
-  if (size < sizeof(Ipv4Header) || size > packet.size()) return Drop::inner_malformed;
-  return checksum_fold(checksum_add(packet.first(size))) == 0 ? Drop::count_ : Drop::ip_checksum;
+  const auto& ip = *reinterpret_cast<const Ipv4Header*>(packet.data());
+  if (ip.header_size() < sizeof ip || ip.header_size() > packet.size()) return Drop::inner_malformed;
+  return ipv4_checksum_holds(ip) ? Drop::count_ : Drop::ip_checksum;
 }
 
 // Padding off, ECN of the outer header in. False: disposed of.
 bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
-  const size_t length = *inner_length(bytes_of(m));
-  rte_pktmbuf_trim(m, static_cast<uint16_t>(rte_pktmbuf_data_len(m) - length));
+  resize(m, *inner_length(bytes_of(m)));
   const Drop fault = header_fault(bytes_of(m));
   if (fault != Drop::count_) {
     context.drop(m, fault);
@@ -288,53 +306,56 @@ bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
 
 // Consecutive packets of one tunnel: the longest matching prefix of each source has to be the sender's. Counts what
 // passes, as the kernel does.
-void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& passed) noexcept {
+void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
   const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
   uint32_t owners[kMaxBurst];
-  look_up(tunnel.allowed_ips, run, Side::kSource, owners);
-  const unsigned passed_before = passed.count;
-  ReceiveCount count;
-  for (size_t i = 0; i < run.size(); ++i) {
-    Peer& peer = *keypair_of(run[i])->peer;
-    if (owners[i] != peer.id.slot) {
-      context.drop(run[i], Drop::inner_source);
-      continue;
+  look_up(context.recent_owners, tunnel.allowed_ips, run, Side::kSource, owners);
+  const unsigned kept_before = kept.count;
+  size_t i = 0;
+  for_each_run(run, keypair_of, [&](std::span<rte_mbuf*> of_peer) {
+    Peer& peer = *keypair_of(of_peer[0])->peer;
+    uint64_t packets = 0, bytes = 0;
+    for (rte_mbuf* m : of_peer) {
+      if (owners[i++] != peer.id.slot) {
+        context.drop(m, Drop::inner_source);
+        continue;
+      }
+      ++packets;
+      bytes += rte_pktmbuf_data_len(m) + kDataOverhead;
+      if (finish_inner(context, m)) kept.push(m);
     }
-    count.add(peer, rte_pktmbuf_data_len(run[i]) + kDataOverhead);
-    if (finish_inner(context, run[i])) passed.push(run[i]);
-  }
-  const std::span<rte_mbuf*> out = passed.all().subspan(passed_before);
+    if (packets != 0) count_received(peer, packets, bytes);
+  });
+  const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
   if (tunnel.mss_clamp) {
     for_each_run(out, keypair_of,
                  [&](std::span<rte_mbuf*> from) { clamp_segments(tunnel, *keypair_of(from[0])->peer, from); });
   }
   if (tunnel.inner_port == kNoPort) return;
   for (rte_mbuf* m : out) context.transmit->push(tunnel.inner_port, m);
-  passed.count = passed_before;
+  kept.count = kept_before;
 }
 
 void check_inner(WorkerContext& context, Burst& packets) noexcept {
   keep_if(packets, [&](rte_mbuf* m) { return unwrap(context, m); });
-  Burst passed;
+  const std::span<rte_mbuf*> unwrapped = packets.all();
+  packets.count = 0;  // survivors are written over those that have been seen
   for_each_run(
-      packets.all(), [](rte_mbuf* m) { return meta(m).tunnel; },
-      [&](std::span<rte_mbuf*> run) { check_sources(context, run, passed); });
-  std::memcpy(packets.packets, passed.packets, passed.count * sizeof *passed.packets);
-  packets.count = passed.count;
+      unwrapped, [](rte_mbuf* m) { return meta(m).tunnel; },
+      [&](std::span<rte_mbuf*> run) { check_sources(context, run, packets); });
 }
 
-// From accept_counters on: authentic messages.
+// From accept_messages on: authentic messages.
 void deliver(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
   const auto timed = [&](Stage stage, auto run_stage) {
     const unsigned n = messages.count;
     run_stage(context, messages);
     clock.finished(stage, n);
   };
-  timed(Stage::accept_counters, accept_counters);
-  timed(Stage::note_authenticated, note_authenticated);
+  timed(Stage::accept_messages, accept_messages);
   timed(Stage::check_inner, check_inner);
   if (messages.empty()) return;
-  timed(Stage::look_up_destination, look_up_destination);
+  look_up_destination(context, messages, clock);
   forward_packets(context, messages, Origin::kNetwork, clock);
 }
 
@@ -379,28 +400,20 @@ void finish_spread(WorkerContext& context) noexcept {
 void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
   const unsigned arrived = messages.count;
   split_by_type(context, messages);
-  clock.finished(Stage::split_by_type, arrived);
-  if (messages.empty()) return;
-
-  const unsigned data = messages.count;
-  find_sessions(context, messages, Drop::data_unknown_index);
-  clock.finished(Stage::find_sessions, data);
-  const unsigned known = messages.count;
-  hand_off_foreign(context, messages);
-  clock.finished(Stage::hand_off_foreign, known);
+  Burst foreign;
+  find_sessions(context, messages, Drop::data_unknown_index, foreign);
+  hand_off_foreign(context, foreign);
+  clock.finished(Stage::find_sessions, arrived);
   open_messages(context, messages, clock);
 }
 
 void process_handed_off(WorkerContext& context, Burst& messages) noexcept {
   StageClock clock(*context.stats);
   const unsigned arrived = messages.count;
-  find_sessions(context, messages, Drop::handoff_stale);
+  Burst foreign;
+  find_sessions(context, messages, Drop::handoff_stale, foreign);
   // The index may have gone to a new keypair of another worker meanwhile; nothing crosses twice.
-  keep_if(messages, [&](rte_mbuf* m) {
-    if (meta(m).keypair->owner == context.id) return true;
-    context.drop(m, Drop::handoff_stale);
-    return false;
-  });
+  for (rte_mbuf* m : foreign.all()) context.drop(m, Drop::handoff_stale);
   clock.finished(Stage::find_sessions, arrived);
   open_messages(context, messages, clock);
   context.punts->flush();

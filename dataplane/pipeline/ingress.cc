@@ -1,14 +1,14 @@
 // Frames from a port, in this order:
-//   parse_frames         one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is
-//                        Linux's
-//   look_up_destination  (forward.cc)
-//   take_messages        UDP datagrams to an own address are put together if they came in fragments; those to a listen
-//                        port become WireGuard messages
+//   parse_frames   one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is Linux's
+//   take_messages  UDP datagrams to an own address are put together if they came in fragments; those to a listen port
+//                  become WireGuard messages
 // The messages go on in inbound.cc, everything else in forward.cc.
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
+#include "dataplane/base/equal_bytes.h"
 #include "dataplane/pipeline/line.h"
+#include "dataplane/pipeline/martian.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
 #include "dataplane/pipeline/stages.h"
@@ -38,11 +38,6 @@ bool discard(WorkerContext& context, rte_mbuf* m, Drop reason) noexcept {
   return false;
 }
 
-// Link-layer padding is no part of the packet.
-void cut_to(rte_mbuf* m, size_t size) noexcept {
-  rte_pktmbuf_trim(m, static_cast<uint16_t>(rte_pktmbuf_data_len(m) - size));
-}
-
 bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
   const ConstBytes packet = bytes_of(m);
   if (packet.size() < sizeof(Ipv4Header)) return discard(context, m, Drop::frame_malformed);
@@ -52,11 +47,10 @@ bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
       total < header_size)
     return discard(context, m, Drop::frame_malformed);
   const Verdict verdict = ip_verdict(m);
-  if (verdict == Verdict::kBad ||
-      (verdict == Verdict::kUnknown && checksum_fold(checksum_add(packet.first(header_size))) != 0))
+  if (verdict == Verdict::kBad || (verdict == Verdict::kUnknown && !ipv4_checksum_holds(*ip)))
     return discard(context, m, Drop::ip_checksum);
   if (total > packet.size()) return discard(context, m, Drop::frame_truncated);
-  cut_to(m, total);
+  resize(m, total);  // link-layer padding is no part of it
   return true;
 }
 
@@ -66,7 +60,7 @@ bool parse_ipv6(WorkerContext& context, rte_mbuf* m) noexcept {
     return discard(context, m, Drop::frame_malformed);
   const size_t total = sizeof(Ipv6Header) + reinterpret_cast<const Ipv6Header*>(packet.data())->payload_length.host();
   if (total > packet.size()) return discard(context, m, Drop::frame_truncated);
-  cut_to(m, total);
+  resize(m, total);
   return true;
 }
 
@@ -82,9 +76,10 @@ bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noex
   if (rte_pktmbuf_data_len(m) < sizeof(EthernetHeader)) return discard(context, m, Drop::frame_malformed);
   const auto* ethernet = rte_pktmbuf_mtod(m, const EthernetHeader*);
   const bool multicast = (ethernet->destination[0] & 1) != 0;
-  if (!multicast && ethernet->destination != port.mac.bytes) return discard(context, m, Drop::not_for_us);
+  if (!multicast && !equal_bytes<6>(ethernet->destination.data(), port.mac.bytes.data()))
+    return discard(context, m, Drop::not_for_us);
   const uint16_t type = ethernet->ether_type.host();
-  rte_pktmbuf_adj(m, sizeof(EthernetHeader));
+  cut_front(m, sizeof(EthernetHeader));
   if (multicast || (type != kEtherTypeIpv4 && type != kEtherTypeIpv6)) {
     context.punts->punt(m, PuntReason::kLocal, context.now);
     return false;
@@ -125,18 +120,23 @@ bool may_be_fragment(ConstBytes packet, size_t offset) noexcept {
   return reinterpret_cast<const Ipv4Header*>(packet.data())->is_fragment();
 }
 
+// Of a packet whose addresses stand right in front of its UDP header, which is so unless there are options.
+uint32_t sum_from_addresses(ConstBytes addresses_and_l4, be16 l4_size) noexcept {
+  return checksum_add(addresses_and_l4, checksum_word(be16(kProtocolUdp)) + checksum_word(l4_size));
+}
+
 // RFC 768, RFC 8200 section 8.1; `l4` ends where the UDP length says.
 bool udp_checksum_holds(rte_mbuf* m, ConstBytes packet, ConstBytes l4) noexcept {
+  const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
   const bool ipv4 = version_of(packet) == Family::kIpv4;
-  if (reinterpret_cast<const UdpHeader*>(l4.data())->checksum.host() == 0) return ipv4;
+  if (udp.checksum.host() == 0) return ipv4;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
-  if (ipv4) {
-    const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
-    return transport_checksum(IpAddress::ipv4(&ip->source), IpAddress::ipv4(&ip->destination), kProtocolUdp, l4) == 0;
-  }
-  const auto* ip = reinterpret_cast<const Ipv6Header*>(packet.data());
-  return transport_checksum(IpAddress::ipv6(&ip->source), IpAddress::ipv6(&ip->destination), kProtocolUdp, l4) == 0;
+  const size_t addresses_size = ipv4 ? 2 * sizeof(Ipv4Header::source) : 2 * sizeof(Ipv6Header::source);
+  const auto header_size = static_cast<size_t>(l4.data() - packet.data());
+  if (header_size == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header))) [[likely]]
+    return checksum_fold(sum_from_addresses({l4.data() - addresses_size, addresses_size + l4.size()}, udp.length)) == 0;
+  return transport_checksum(source_of(packet), destination_of(packet), kProtocolUdp, l4) == 0;
 }
 
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
@@ -156,21 +156,21 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
   if (!udp_checksum_holds(m, packet, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+  if (const Drop fault = source_fault(context, m); fault != Drop::count_) return discard(context, m, fault);
 
   PacketMeta& about = meta(m);
   about.outer_class = ecn_of(packet);
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
-  cut_to(m, offset + length);
-  rte_pktmbuf_adj(m, about.outer_size);
+  resize(m, offset + length);
+  cut_front(m, about.outer_size);
   messages.push(m);
   return false;
 }
 
 void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noexcept {
   keep_if(packets, [&](rte_mbuf*& m) {
-    return meta(m).next_hop->action != NextHop::Action::kLocal || is_not_message(context, m, messages);
+    return !is_local(context, m, Side::kDestination) || is_not_message(context, m, messages);
   });
-  drop_martians(context, messages);
 }
 
 }  // namespace
@@ -211,13 +211,15 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   clock.finished(Stage::parse_frames, received);
 
   Burst messages;
-  look_up_destination(context, frames);
-  const unsigned routed = frames.count;
+  const unsigned sound = frames.count;
   take_messages(context, frames, messages);
-  clock.finished(Stage::look_up_destination, routed);
+  clock.finished(Stage::take_messages, sound);
 
   if (!messages.empty()) receive_messages(context, messages, clock);
-  if (!frames.empty()) forward_packets(context, frames, Origin::kNetwork, clock);
+  if (!frames.empty()) {
+    look_up_destination(context, frames, clock);
+    forward_packets(context, frames, Origin::kNetwork, clock);
+  }
   context.punts->flush();
   clock.finished(Stage::punt, 0);
 }

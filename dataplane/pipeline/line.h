@@ -17,7 +17,7 @@ void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock
 
 // IP packets that have just arrived, from a port or out of a tunnel: destinations are looked up (meta.next_hop), then
 // the packets are for us or forwarded. forward.cc.
-void look_up_destination(WorkerContext& context, Burst& packets) noexcept;
+void look_up_destination(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
 enum class Origin : uint8_t {
   kNetwork,  // a router's work: check the source, decrement the TTL
   kOurs,     // the gateway's own: neither
@@ -58,17 +58,38 @@ void for_each_run(std::span<rte_mbuf*> packets, Key key, Handle handle) noexcept
 // The IP header of an IP packet (outer_size 0) or the outer one of a WireGuard message.
 inline std::byte* ip_header_of(rte_mbuf* m) noexcept { return rte_pktmbuf_mtod(m, std::byte*) - meta(m).outer_size; }
 
-// What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
-enum class Side : uint8_t { kSource, kDestination };
-void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept;
+inline Family family_of(rte_mbuf* m) noexcept { return version_of({ip_header_of(m), 1}); }
 
-// Drops `martian_source`: sources that cannot be a host on the wire (RFC 1812, section 5.3.7; RFC 4291), among them our
-// own addresses; nothing may ever be answered to them. And `reverse_path`: those that a port does not believe.
-void drop_martians(WorkerContext& context, Burst& packets) noexcept;
+enum class Side : uint8_t { kSource, kDestination };
+inline const void* address_of(rte_mbuf* m, Side side) noexcept {
+  const std::byte* at = ip_header_of(m);
+  if (version_of({at, 1}) == Family::kIpv4) {
+    const auto* ip = reinterpret_cast<const Ipv4Header*>(at);
+    return side == Side::kSource ? ip->source.data() : ip->destination.data();
+  }
+  const auto* ip = reinterpret_cast<const Ipv6Header*>(at);
+  return side == Side::kSource ? ip->source.data() : ip->destination.data();
+}
+
+// One of our own addresses, broadcast or multicast.
+inline bool is_local(const WorkerContext& context, rte_mbuf* m, Side side) noexcept {
+  const Fib& fib = context.published->fib;
+  const void* address = address_of(m, side);
+  return family_of(m) == Family::kIpv4 ? fib.is_local_ipv4(address) : fib.is_local_ipv6(address);
+}
+
+// What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
+void look_up(RecentLookups& recent, const PrefixView& map, std::span<rte_mbuf*> packets, Side side,
+             std::span<uint32_t> values) noexcept;
 
 // Packets that go to a peer or come from it: TCP connections start with segments that fit the tunnel and the path.
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept;
 
-const TunnelView* tunnel_that_is_up(const Published& published, TunnelId id) noexcept;  // nullptr: none, or down
+inline const TunnelView* tunnel_that_is_up(const Published& published,
+                                           TunnelId id) noexcept {  // nullptr: none, or down
+  if (id.value >= published.tunnels.size()) return nullptr;
+  const TunnelView& tunnel = published.tunnels[id.value];
+  return tunnel.up ? &tunnel : nullptr;
+}
 
 }  // namespace sluice

@@ -1,11 +1,10 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
-//   route_to_peer    allowed IPs: destination -> peer; MSS of what goes to it
-//   choose_keypair   the peer's current keypair, or staged until there is one; what was staged goes first; what is too
-//                    large for the path to the peer
-//   reserve_nonces   counters: one add per run of packets under one keypair
-//   frame_payload    padding, message header, outer headers
-//   seal_burst       encrypt, one engine call; while this worker is saturated, others take part (spread.h)
-//   finish_outer     lengths, checksums, ECN; stamps and counters of the peer; out of the port
+//   route_to_peer  allowed IPs: destination -> peer; MSS of what goes to it; the peer's current keypair, or staged
+//   until
+//                  there is one; what was staged goes first; what is too large for the path to the peer
+//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers
+//   seal_burst     encrypt, one engine call; while this worker is saturated, others take part (spread.h)
+//   finish_outer   lengths, checksums, ECN; stamps and counters of the peer; out of the port
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -16,6 +15,7 @@
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
+#include "dataplane/pipeline/prefetch.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/staged.h"
@@ -33,55 +33,77 @@ Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
 
 // --- route_to_peer ---
 
-void keep_for_tunnels_that_are_up(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
-    if (tunnel_that_is_up(*context.published, meta(m).tunnel) != nullptr) return true;
-    context.drop(m, Drop::tunnel_down);
-    return false;
-  });
+// What is read of a peer on the way out, asked for before it is needed: with many peers none of it is in the cache.
+void prefetch_way_out(const Peer& peer) noexcept {
+  prefetch_lines(&peer.last_sent_any);
+  prefetch_lines(&peer.tx_bytes);
+  if (const Keypair* keypair = peer.current.load(std::memory_order_acquire)) {
+    prefetch_lines(keypair);
+    prefetch_lines(&keypair->send_key, sizeof keypair->send_key);
+    prefetch_lines(&keypair->send_counter);
+  }
+  if (const OuterRoute* outer = peer.outer.load(std::memory_order_acquire)) prefetch_lines(outer, sizeof *outer);
 }
 
-bool find_peer(WorkerContext& context, rte_mbuf* m, uint32_t slot) noexcept {
-  Peer* peer = slot != PrefixView::kNone ? context.peers->at(slot) : nullptr;
-  if (peer == nullptr) {
-    context.punts->reject(m, PuntReason::kNoPeer, Drop::no_peer, context.now);
-    return false;
+// The peers by their slots; nullptr: none.
+void find_peers(const PeerTable& table, std::span<const uint32_t> slots, std::span<Peer*> peers) noexcept {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const bool same = i != 0 && slots[i] == slots[i - 1];
+    peers[i] = same ? peers[i - 1] : table.at(slots[i]);
+    if (!same) prefetch_lines(peers[i]);
   }
-  meta(m).to_peer = peer;
-  meta(m).peer = peer->id;
-  return true;
+  for (size_t i = 0; i < slots.size(); ++i)
+    if (peers[i] != nullptr && (i == 0 || peers[i] != peers[i - 1])) prefetch_way_out(*peers[i]);
+}
+
+// Consecutive packets into one tunnel. Those for a peer are kept.
+void route_to_peer(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
+  const TunnelView* tunnel = tunnel_that_is_up(*context.published, meta(run[0]).tunnel);
+  if (tunnel == nullptr) {
+    for (rte_mbuf* m : run) context.drop(m, Drop::tunnel_down);
+    return;
+  }
+  uint32_t slots[kMaxBurst];
+  Peer* peers[kMaxBurst];
+  look_up(context.recent_owners, tunnel->allowed_ips, run, Side::kDestination, slots);
+  find_peers(*context.peers, {slots, run.size()}, {peers, run.size()});
+  for (size_t i = 0; i < run.size(); ++i) {
+    rte_mbuf* m = run[i];
+    if (peers[i] == nullptr) {
+      context.punts->reject(m, PuntReason::kNoPeer, Drop::no_peer, context.now);
+      continue;
+    }
+    meta(m).to_peer = peers[i];
+    meta(m).peer = peers[i]->id;
+    kept.push(m);
+  }
 }
 
 void route_to_peer(WorkerContext& context, Burst& packets) noexcept {
-  uint32_t slots[kMaxBurst];
-  std::span<uint32_t> rest(slots);
+  const std::span<rte_mbuf*> arrived = packets.all();
+  packets.count = 0;  // survivors are written over those that have been seen
   for_each_run(
-      packets.all(), [](rte_mbuf* m) { return meta(m).tunnel; },
-      [&](std::span<rte_mbuf*> run) {
-        const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
-        look_up(tunnel.allowed_ips, run, Side::kDestination, rest);
-        rest = rest.subspan(run.size());
-      });
-  unsigned i = 0;
-  keep_if(packets, [&](rte_mbuf* m) { return find_peer(context, m, slots[i++]); });
+      arrived, [](rte_mbuf* m) { return meta(m).tunnel; },
+      [&](std::span<rte_mbuf*> run) { route_to_peer(context, run, packets); });
 }
 
-// --- reserve_nonces ... finish_outer: packets whose keypair and way out are known ---
+// --- frame_payload ... finish_outer: packets whose keypair and way out are known ---
 
-void reserve_nonces(WorkerContext& context, Burst& packets) noexcept {
-  for_each_run(packets.all(), keypair_of, [](std::span<rte_mbuf*> run) {
-    // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
-    uint64_t next = keypair_of(run[0])->send_counter.fetch_add(run.size(), std::memory_order_relaxed);
-    for (rte_mbuf* m : run) meta(m).counter = next++;
-  });
+// Consecutive packets under one keypair. Those that got a counter are left.
+std::span<rte_mbuf*> reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+  // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
+  const uint64_t first = keypair_of(run[0])->send_counter.fetch_add(run.size(), std::memory_order_relaxed);
+  for (size_t i = 0; i < run.size(); ++i) meta(run[i]).counter = first + i;
+  if (first + run.size() <= kRejectAfterMessages) [[likely]]
+    return run;
   // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
   // overflow of the counter, more than all workers can take before they see the limit.)
-  keep_if(packets, [&](rte_mbuf* m) {
-    if (meta(m).counter < kRejectAfterMessages) return true;
-    post_once(context, *meta(m).to_peer, EventKind::kNeedHandshake);
+  const size_t numbered = first < kRejectAfterMessages ? kRejectAfterMessages - first : 0;
+  for (rte_mbuf* m : run.subspan(numbered)) {
+    post_once(context, *peer_of(m), EventKind::kNeedHandshake);
     context.staged->add(meta(m).peer, m);
-    return false;
-  });
+  }
+  return run.first(numbered);
 }
 
 // A packet with too little room around it moves to a buffer of its own. nullptr: dropped.
@@ -102,6 +124,13 @@ rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t
   return nullptr;
 }
 
+// The prebuilt headers, in pieces of a known size: what is too much lies where the message header comes.
+void copy_outer_headers(std::byte* to, const OuterRoute& outer) noexcept {
+  constexpr size_t kPiece = 16;
+  static_assert(kPiece <= sizeof(DataHeader) && sizeof outer.header % kPiece == 0);
+  for (size_t at = 0; at < outer.header_size; at += kPiece) std::memcpy(to + at, outer.header.data() + at, kPiece);
+}
+
 // From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher, the lengths and the checksums.
 rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, size_t padded, uint8_t traffic_class) noexcept {
   const OuterRoute& outer = *meta(m).outer;
@@ -111,9 +140,11 @@ rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, size_t padded, uint8_t traf
   m = with_room(context, m, head, tail);
   if (m == nullptr) return nullptr;
   meta(m).outer_class = traffic_class;
-  std::memset(rte_pktmbuf_append(m, tail), 0, padded - size);
-  auto* at = reinterpret_cast<std::byte*>(rte_pktmbuf_prepend(m, head));
-  std::memcpy(at, outer.header.data(), outer.header_size);
+  resize(m, size + tail);
+  static_assert(kTagSize == 16, "less than 16 bytes of padding, and then the tag");
+  std::memset(rte_pktmbuf_mtod_offset(m, std::byte*, size), 0, kTagSize);
+  std::byte* at = grow_front(m, head);
+  copy_outer_headers(at, outer);
   auto& header = *reinterpret_cast<DataHeader*>(at + outer.header_size);
   header.type = static_cast<uint32_t>(MessageType::kData);
   header.receiver_index = meta(m).keypair->remote_index;
@@ -134,12 +165,14 @@ rte_mbuf* frame_packet(WorkerContext& context, rte_mbuf* m) noexcept {
 }
 
 void frame_payload(WorkerContext& context, Burst& packets) noexcept {
-  unsigned framed = 0;
-  for (rte_mbuf* m : packets.all()) {
-    m = frame_packet(context, m);
-    if (m != nullptr) packets.packets[framed++] = m;
-  }
-  packets.count = framed;
+  const std::span<rte_mbuf*> ready = packets.all();
+  packets.count = 0;  // frames are written over the packets that have been seen
+  for_each_run(ready, keypair_of, [&](std::span<rte_mbuf*> run) {
+    for (rte_mbuf* m : reserve_nonces(context, run)) {
+      m = frame_packet(context, m);
+      if (m != nullptr) packets.push(m);
+    }
+  });
 }
 
 Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).outer->header_size); }
@@ -188,25 +221,14 @@ bool spread_seals(WorkerContext& context, Burst& frames, StageClock& clock) noex
 
 // --- finish_outer ---
 
-// 16 bits as they lie in memory, which is how checksum_add sums them.
-uint32_t word(be16 value) noexcept {
-  uint16_t raw;
-  std::memcpy(&raw, &value, sizeof raw);
-  return raw;
-}
-
-uint32_t add_words(uint32_t sum, uint32_t words) noexcept {
-  const uint64_t wide = uint64_t{sum} + words;
-  return static_cast<uint32_t>(wide) + static_cast<uint32_t>(wide >> 32);
-}
-
 size_t fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer, uint8_t tos, size_t size) noexcept {
   auto& ip = *reinterpret_cast<Ipv4Header*>(at);
   ip.tos = tos;
   ip.total_length = static_cast<uint16_t>(size);
   ip.id = context.outer_id;
   context.outer_id = static_cast<uint16_t>(context.outer_id + context.worker_count);
-  ip.checksum = checksum_fold(add_words(outer.ipv4_sum, word(be16(tos)) + word(ip.total_length) + word(ip.id)));
+  ip.checksum = checksum_fold(checksum_add_words(
+      outer.ipv4_sum, checksum_word(be16(tos)) + checksum_word(ip.total_length) + checksum_word(ip.id)));
   return sizeof ip;
 }
 
@@ -219,7 +241,8 @@ size_t fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
 
 // The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
 uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum) noexcept {
-  const uint16_t sum = checksum_fold(add_words(message_sum, add_words(outer.udp_sum, 2 * word(length))));
+  const uint32_t header_sum = checksum_add_words(outer.udp_sum, 2 * checksum_word(length));
+  const uint16_t sum = checksum_fold(checksum_add_words(message_sum, header_sum));
   return sum != 0 ? sum : 0xffff;
 }
 
@@ -271,12 +294,21 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
   if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
+void transmit(WorkerContext& context, rte_mbuf* m) noexcept {
+  if (fits(m)) {
+    context.transmit->push(meta(m).outer->port, m);
+  } else {
+    transmit_in_fragments(context, m);
+  }
+}
+
 // Consecutive messages under one keypair.
-void note_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   Peer& peer = *peer_of(run[0]);
   Traffic sent;
   uint64_t bytes = 0;
   for (rte_mbuf* m : run) {
+    finish_headers(context, m);
     const size_t size = message_in(m).size();
     ++sent.messages;
     if (size != kDataOverhead) ++sent.data;
@@ -286,18 +318,11 @@ void note_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   peer.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
   note_sent(context, peer, sent);
   ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).counter);
+  for (rte_mbuf* m : run) transmit(context, m);
 }
 
 void finish_outer(WorkerContext& context, Burst& frames) noexcept {
-  for (rte_mbuf* m : frames.all()) finish_headers(context, m);
-  for_each_run(frames.all(), keypair_of, [&](std::span<rte_mbuf*> run) { note_run(context, run); });
-  for (rte_mbuf* m : frames.all()) {
-    if (fits(m)) {
-      context.transmit->push(meta(m).outer->port, m);
-    } else {
-      transmit_in_fragments(context, m);
-    }
-  }
+  for_each_run(frames.all(), keypair_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
 }
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
@@ -307,7 +332,6 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
     run_stage(context, packets);
     clock.finished(stage, n);
   };
-  timed(Stage::reserve_nonces, reserve_nonces);
   timed(Stage::frame_payload, frame_payload);
   if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
     if (spread_seals(context, packets, clock)) return;
@@ -369,9 +393,10 @@ class Departure {
     add_as_it_is(m, peer, way);
   }
   void add_as_it_is(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
-    meta(m).to_peer = &peer;
-    meta(m).keypair = way.keypair;
-    meta(m).outer = way.outer;
+    PacketMeta& about = meta(m);
+    about.to_peer = &peer;
+    about.keypair = way.keypair;
+    about.outer = way.outer;
     ready_.push(m);
     if (ready_.full()) finish();
   }
@@ -408,7 +433,7 @@ class Departure {
     for (unsigned i = 0; i < n; ++i) add(staged[i], peer, way);
   }
   void finish() noexcept {
-    clock_.finished(Stage::choose_keypair, ready_.count);
+    clock_.finished(Stage::route_to_peer, ready_.count);
     seal_and_transmit(context_, ready_, clock_);
   }
 
@@ -465,8 +490,7 @@ void forbid_fragments(std::byte* at) noexcept {
 void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   Burst probe;
   probe.push(m);
-  reserve_nonces(context, probe);
-  if (probe.empty()) return;
+  if (reserve_nonces(context, probe.all()).empty()) return;
   m = frame(context, m, rte_pktmbuf_data_len(m), 0);
   if (m == nullptr) return;
   probe.packets[0] = m;
@@ -498,10 +522,7 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
 }
 
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
-  const unsigned arrived = packets.count;
-  keep_for_tunnels_that_are_up(context, packets);
   route_to_peer(context, packets);
-  clock.finished(Stage::route_to_peer, arrived);
   Departure departure(context, clock);
   for_each_run(packets.all(), peer_of, [&](std::span<rte_mbuf*> run) { send_run(context, run, departure); });
   departure.finish();

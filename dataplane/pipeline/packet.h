@@ -57,7 +57,7 @@ struct PacketMeta {
   Peer* to_peer;
   union {                     // where it goes:
     const NextHop* next_hop;  // an IP packet on its way through the forwarding table
-    const OuterRoute* outer;  // a packet on its way to a peer (from choose_keypair on)
+    const OuterRoute* outer;  // a packet on its way to a peer (once it has a keypair)
   };
   uint64_t counter;
 };
@@ -69,6 +69,25 @@ static_assert(sizeof(PacketMeta) <= 64, "one cache line of the mbuf's private ar
 inline PacketMeta& meta(rte_mbuf* m) noexcept { return *static_cast<PacketMeta*>(rte_mbuf_to_priv(m)); }
 
 inline Bytes bytes_of(rte_mbuf* m) noexcept { return {rte_pktmbuf_mtod(m, std::byte*), rte_pktmbuf_data_len(m)}; }
+
+// The packet's bytes grow and shrink; the caller has checked that there is room, or so many. Like rte_pktmbuf_prepend,
+// append, adj and trim, which for each call look for the last segment in the mbuf's second cache line: packets here
+// have one.
+inline std::byte* grow_front(rte_mbuf* m, size_t n) noexcept {
+  m->data_off = static_cast<uint16_t>(m->data_off - n);
+  m->data_len = static_cast<uint16_t>(m->data_len + n);
+  m->pkt_len = m->data_len;
+  return rte_pktmbuf_mtod(m, std::byte*);
+}
+inline void cut_front(rte_mbuf* m, size_t n) noexcept {
+  m->data_off = static_cast<uint16_t>(m->data_off + n);
+  m->data_len = static_cast<uint16_t>(m->data_len - n);
+  m->pkt_len = m->data_len;
+}
+inline void resize(rte_mbuf* m, size_t n) noexcept {
+  m->data_len = static_cast<uint16_t>(n);
+  m->pkt_len = m->data_len;
+}
 
 // The datagram a WireGuard message came in.
 struct OuterHeaders {

@@ -40,6 +40,7 @@ struct PortView {
 };
 
 struct Published {
+  uint64_t version = 0;  // of two roots that a worker has seen, equal only if they are the same; set by Dataplane
   Fib fib;
   std::vector<TunnelView> tunnels;   // by TunnelId; a removed tunnel leaves an entry that is down
   std::vector<PortView> ports;       // by PortId

@@ -1,13 +1,13 @@
 // The straight line a packet travels, a burst at a time. Every stage takes the burst, drops by name, and leaves the
-// survivors in order. No stage calls an earlier one; packets that were staged or handed over rejoin at choose_keypair
-// and find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed to another
-// worker, consumed (an authentic keepalive) or dropped under one name.
+// survivors in order. No stage calls an earlier one; packets that were staged or handed over rejoin behind
+// route_to_peer and at find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed
+// to another worker, consumed (an authentic keepalive) or dropped under one name.
 //
-//   ingress.cc   frames from a port: parse_frames -> look_up_destination -> { WireGuard | for us | to forward }
-//   inbound.cc   WireGuard to IP:   split_by_type -> find_sessions -> hand_off_foreign -> open_burst -> accept_counters
-//                                   -> note_authenticated -> check_inner -> { for us | to forward }
-//   forward.cc   IP packets:        forward (TTL, route, MTU, link header) -> { port | tunnel | punt }
-//   outbound.cc  IP to WireGuard:   route_to_peer -> choose_keypair -> reserve_nonces -> frame_payload -> seal_burst
+//   ingress.cc   frames from a port: parse_frames -> take_messages -> { WireGuard | look_up_destination }
+//   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner
+//                                   -> look_up_destination
+//   forward.cc   IP packets:        look_up_destination -> forward (source, TTL, route, MTU) -> { port | tunnel | punt
+//   } outbound.cc  IP to WireGuard:   route_to_peer -> frame_payload -> seal_burst
 //                                   -> finish_outer -> port
 #pragma once
 

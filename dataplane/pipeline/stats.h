@@ -15,9 +15,9 @@ namespace sluice {
 
 // clang-format off
 #define SLUICE_STAGES(X) \
-  X(receive) X(parse_frames) X(look_up_destination) \
-  X(split_by_type) X(find_sessions) X(hand_off_foreign) X(open_burst) X(accept_counters) X(note_authenticated) X(check_inner) \
-  X(forward) X(route_to_peer) X(choose_keypair) X(reserve_nonces) X(frame_payload) X(seal_burst) X(finish_outer) \
+  X(receive) X(parse_frames) X(take_messages) \
+  X(find_sessions) X(open_burst) X(accept_messages) X(check_inner) X(look_up_destination) \
+  X(forward) X(route_to_peer) X(frame_payload) X(seal_burst) X(finish_outer) \
   X(spread) X(help) X(transmit) X(punt) X(inbox)
 // clang-format on
 

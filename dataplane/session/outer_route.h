@@ -31,7 +31,8 @@ struct OuterRoute {
   uint8_t header_size = 0;          // Ethernet + IP + UDP
   uint8_t l3_offset = 0;            // where IP starts in the header
   // Ethernet, IP and UDP with everything but the lengths, TOS/traffic class and checksums filled in (those are zero).
-  std::array<std::byte, kMaxOuterHeaders> header{};
+  // The array is longer than the longest, so that it can be copied in pieces of 16 bytes.
+  std::array<std::byte, (kMaxOuterHeaders + 15) / 16 * 16> header{};
   // Sums (checksum_add) of what does not change: the IPv4 header as it stands above, and the UDP pseudo header's
   // addresses and protocol plus the two UDP ports.
   uint32_t ipv4_sum = 0;

@@ -151,8 +151,9 @@ void Dataplane::stop() {
   state_->running.clear();
 }
 
-void Dataplane::publish(std::unique_ptr<const Published> root) {
+void Dataplane::publish(std::unique_ptr<Published> root) {
   State& s = *state_;
+  root->version = s.root->version + 1;
   s.published.store(root.get(), std::memory_order_release);  // pairs with the workers' load at the start of a poll
   // std::function wants something copyable.
   std::shared_ptr<const Published> old = std::exchange(s.root, std::move(root));

@@ -49,7 +49,7 @@ class Dataplane {
 
   // Publication: swap the root; the old one and whatever `retire` was given are freed when every worker has passed a
   // quiescent state.
-  void publish(std::unique_ptr<const Published> root);
+  void publish(std::unique_ptr<Published> root);
   const Published& published() const noexcept;
   void retire(std::function<void()> free_it);  // called from collect() after a grace period
   void collect();                              // control calls it each turn; never blocks

@@ -119,6 +119,7 @@ struct Worker::State {
   uint64_t due = ~uint64_t{0};
   uint64_t more = 0;                  // likewise: queues that gave a whole burst, and may have the rest at hand
   bool online = false;                // for QSBR: we may hold pointers that control has published
+  uint64_t version = 0;               // of what is published, in the last poll
   std::atomic<bool> stopping{false};  // written by any thread
 };
 
@@ -176,6 +177,10 @@ void Worker::State::begin_poll() noexcept {
   context.now = parts.clock->now();
   context.published = parts.published->load(std::memory_order_acquire);  // pairs with Dataplane::publish
   if (!reassembly.empty()) reassembly.expire(context.now);
+  if (context.published->version == version) return;
+  version = context.published->version;
+  context.recent_routes.forget();
+  context.recent_owners.forget();
 }
 
 void Worker::State::end_poll(unsigned handled) noexcept {

@@ -324,7 +324,7 @@ TEST_F(WorkerTest, PublishesUnderTrafficAndFreesEveryRoot) {
   uint64_t sent = 0;
   for (int i = 0; i < kRoots; ++i) {
     sent += wires_[0]->send(kFrame);
-    plane_->publish(std::make_unique<const Published>());
+    plane_->publish(std::make_unique<Published>());
     plane_->retire([&] { ++freed; });
     plane_->collect();
   }

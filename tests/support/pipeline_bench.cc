@@ -187,7 +187,6 @@ PipelineBench::~PipelineBench() {
   EXPECT_EQ(buffers_in_use(), 0u) << "packets were lost";
 }
 
-WorkerContext& PipelineBench::worker(unsigned n) noexcept { return workers_[n]->context; }
 StagedPackets& PipelineBench::staged(unsigned n) noexcept { return workers_[n]->staged; }
 Spread& PipelineBench::spread_everything(const Spread::Options& options, unsigned n) {
   WorkerParts& parts = *workers_[n];
@@ -203,15 +202,26 @@ void PipelineBench::end_poll(unsigned n) {
 
 Mailbox& PipelineBench::mailbox(unsigned n) noexcept { return *mailboxes_[n]; }
 
-void PipelineBench::publish_routes() { published_.fib = Fib(routes_.view(), hops_); }
+// Tests change what is published as they like: what is derived from it is made anew before every call.
+WorkerContext& PipelineBench::worker(unsigned n) {
+  std::vector<Prefix> local;
+  for (size_t i = 0; i < hops_.size(); ++i)
+    if (hops_[i].action == NextHop::Action::kLocal) local.push_back(prefixes_[i]);
+  local_ = std::make_unique<const LocalAddresses>(local);
+  published_.fib = Fib(routes_.view(), hops_, *local_);
+  WorkerContext& context = workers_[n]->context;
+  context.recent_routes.forget();
+  context.recent_owners.forget();
+  return context;
+}
 
 NextHop& PipelineBench::hop_to(std::string_view text) {
   const Prefix prefix = *parse_prefix(text);
   if (const auto known = routes_.exact(prefix)) return hops_[*known];
   EXPECT_LT(hops_.size(), kMaxHops);
   hops_.emplace_back();
+  prefixes_.push_back(prefix);
   routes_.insert(prefix, static_cast<uint32_t>(hops_.size() - 1));
-  publish_routes();
   return hops_.back();
 }
 

@@ -92,7 +92,7 @@ class PipelineBench {
 
   // --- the gateway ---
   struct WorkerParts;
-  WorkerContext& worker(unsigned n = 0) noexcept;
+  WorkerContext& worker(unsigned n = 0);  // for one call into the pipeline
   StagedPackets& staged(unsigned n = 0) noexcept;
   // From now on this worker shares its bursts' cipher work (always, as by SLUICE_TEST_SPREAD).
   Spread& spread_everything(const Spread::Options& options, unsigned n = 0);
@@ -140,7 +140,6 @@ class PipelineBench {
   unsigned buffers_in_use() const;
 
  private:
-  void publish_routes();
   rte_mbuf* to_mbuf(const Octets& bytes);
 
   // Draws what a test wants an index to be, else at random.
@@ -159,6 +158,8 @@ class PipelineBench {
   std::vector<Port*> port_pointers_;
   PrefixMap routes_, allowed_ips_;
   std::vector<NextHop> hops_;
+  std::vector<Prefix> prefixes_;  // of hops_
+  std::unique_ptr<const LocalAddresses> local_;
   Published published_;
   SessionTable sessions_;
   PeerTable peers_;
