@@ -6,8 +6,8 @@
 //   ingress.cc   frames from a port: parse_frames -> take_messages -> { WireGuard | look_up_destination }
 //   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner
 //                                   -> look_up_destination
-//   forward.cc   IP packets:        look_up_destination -> forward (source, TTL, route, MTU) -> { port | tunnel | punt
-//   } outbound.cc  IP to WireGuard:   route_to_peer -> frame_payload -> seal_burst
+//   forward.cc   IP packets:        look_up_destination -> forward -> { port | tunnel | punt }
+//   outbound.cc  IP to WireGuard:   route_to_peer -> frame_payload -> seal_burst
 //                                   -> finish_outer -> port
 #pragma once
 
