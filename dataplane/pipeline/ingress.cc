@@ -186,7 +186,7 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
                .worker = context.id,
                .outer_class = ecn_of(packet),
                .outer_size = outer_size};
-    rte_pktmbuf_adj(m, outer_size);
+    cut_front(m, outer_size);
   }
   clock.finished(Stage::parse_frames, datagrams.count);
   receive_messages(context, datagrams, clock);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 namespace sluice {
+
 IpAddress source_of(ConstBytes packet) noexcept {
   if (version_of(packet) == Family::kIpv4)
     return IpAddress::ipv4(reinterpret_cast<const Ipv4Header*>(packet.data())->source.data());
