@@ -138,7 +138,7 @@ class Inbox {
   // Receives if everything has been taken. False: there is nothing.
   bool refill(int fd, uint16_t listen_port) noexcept;
   bool empty() const noexcept { return at_ == count_; }
-  // The next datagram of the wire, and the headers to put in front of it.
+  // The next datagram of the wire, and the headers to put in front of it; until the next call.
   struct Datagram {
     ConstBytes headers, payload;
   };
@@ -177,11 +177,10 @@ bool Inbox::refill(int fd, uint16_t listen_port) noexcept {
   }
   const int n = recvmmsg(fd, messages_.data(), wanted_, MSG_DONTWAIT, nullptr);
   at_ = 0;
+  offset_ = 0;
   count_ = n > 0 ? static_cast<unsigned>(n) : 0;
   listen_port_ = listen_port;
-  if (count_ == 0) return false;
-  open_message();
-  return true;
+  return count_ != 0;
 }
 
 // Reads what the kernel says about the message and makes its headers.
@@ -192,7 +191,6 @@ void Inbox::open_message() noexcept {
   IpAddress local;
   uint8_t tos = 0;
   segment_ = size;
-  offset_ = 0;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     const auto* data = CMSG_DATA(c);
     if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
@@ -248,11 +246,15 @@ void Inbox::open_message() noexcept {
 }
 
 Inbox::Datagram Inbox::next() noexcept {
+  if (offset_ == 0) open_message();
   const size_t size = messages_[at_].msg_len;
   const Datagram datagram{{headers_.data(), headers_size_},
                           {memory_.get() + at_ * kMaxDatagram + offset_, std::min(segment_, size - offset_)}};
   offset_ += segment_;
-  if (offset_ >= size && ++at_ < count_) open_message();
+  if (offset_ >= size) {
+    ++at_;
+    offset_ = 0;
+  }
   return datagram;
 }
 
