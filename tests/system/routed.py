@@ -45,9 +45,10 @@ addresses = ["10.255.0.%(number)d/24", "fdff::%(number)d/64"]
 [[tunnel.peer]]
 public-key = "%(public)s"
 endpoint = "%(endpoint)s"
-allowed-ips = ["10.255.0.%(other)d/32", "fdff::%(other)d/128", "10.%(other)d.0.0/16", "fd0%(other)d::/64"]
+allowed-ips = [%(allowed)s]
 """
 
+OTHER_SITE = '"10.255.0.%(other)d/32", "fdff::%(other)d/128", "10.%(other)d.0.0/16", "fd0%(other)d::/64"'
 WAN = {1: ("192.0.2.1", "2001:db8:1::1"), 2: ("198.51.100.1", "2001:db8:2::1")}
 ROUTER = {1: ("192.0.2.254", "2001:db8:1::fe"), 2: ("198.51.100.254", "2001:db8:2::fe")}
 
@@ -90,7 +91,8 @@ class RoutedSites:
             site.router.add_route("%s/32" % WAN[other.number][0], next_router[0])
             site.router.add_route("%s/128" % WAN[other.number][1], next_router[1])
 
-    def start(self, tunnel_options="", wan_options="", lan_options=""):
+    def start(self, tunnel_options="", wan_options="", lan_options="", allowed=None, wait=True):
+        """`allowed`: the peer's allowed IPs; by default the other site. `wait`: until the hosts reach each other."""
         cores = sorted(os.sched_getaffinity(0))
         for site, other in ((self.a, self.b), (self.b, self.a)):
             self.lab.write(site.name + ".key", site.key.private + "\n")
@@ -99,10 +101,11 @@ class RoutedSites:
                 "wan4": WAN[site.number][0], "wan6": WAN[site.number][1], "router4": ROUTER[site.number][0],
                 "router6": ROUTER[site.number][1], "public": other.key.public, "tunnel_options": tunnel_options,
                 "wan_options": wan_options, "lan_options": lan_options,
+                "allowed": allowed or OTHER_SITE % {"other": other.number},
                 "endpoint": rig.endpoint(WAN[other.number][self.outer == 6], 51820)}
             site.config = self.lab.write(site.name + ".toml", CONFIG % site.values)
             site.gateway = rig.Gateway(site.machine, site.config, self.build, name=site.name).start()
-        for version in (4, 6):
+        for version in (4, 6) if wait else ():
             self.a.host.reaches(self.b.address(version), timeout=30)
         return self
 
