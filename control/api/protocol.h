@@ -1,4 +1,5 @@
 // The gateway's own API: what the WireGuard socket lacks. Spoken by the daemon (server.cc) and the CLI (control/ctl).
+// In drop-in mode the gateway has its interface's name.
 //
 // Transport: a Unix stream socket, RUN_DIRECTORY/GATEWAY.sock, mode 0600. One JSON object per line each way, UTF-8, one
 // reply for each request, in order; the client may send further requests on the same connection. A request longer than
@@ -20,10 +21,11 @@
 //    "version":        text,
 //    "uptime":         seconds,
 //    "engine":         name of the AEAD engine in use,
-//    "workers":        [{"worker": 0.., "core": CPU}],
+//    "workers":        [{"worker": 0.., "core": CPU, if it has one of its own}],
 //    "ports":          [{"name", "device": as in TOML, "mac": "02:..", "link": "up" | "down", "mtu",
 //                        "rx_packets", "rx_bytes", "rx_drops", "tx_packets", "tx_bytes", "tx_drops"}],
-//    "tunnels":        [{"name", "public_key", "listen_port", "mtu", "peers": [PEER]}]}
+//                       drop-in mode's TUN and sockets have no "mac" and "mtu" of their own
+//    "tunnels":        [{"name", "public_key": if it has one, "listen_port", "mtu", "peers": [PEER]}]}
 //   PEER {"public_key",
 //         "name":                 if it has one,
 //         "endpoint":             "192.0.2.1:51820", if known,
@@ -51,7 +53,7 @@
 //   Only reasons that moved, unless "all".
 //
 // reload {}
-//   Reads the configuration file again and applies the difference.
+//   Reads the configuration file again and applies the difference. Drop-in mode has none: ok = false.
 //   {"applied": [TEXT...]}: one line for each change (config/diff.h, describe()); empty if the file says what is
 //   running ok = false: nothing was changed. "errors" has each "file:line:column: field: what", or each change that
 //   needs a restart.

@@ -94,13 +94,14 @@ std::vector<std::string> gateways_in(const std::string& run_directory) {
 
 }  // namespace
 
-Result<std::string> find_socket(const std::string& run_directory, std::string_view gateway) {
+Result<std::string> find_socket(const std::string& run_directory, std::string_view gateway, std::string_view tunnel) {
   const auto path_of = [&](std::string_view name) {
     return run_directory + "/" + std::string(name) + std::string(api::kSocketSuffix);
   };
   if (!gateway.empty()) return path_of(gateway);
   const std::vector<std::string> names = gateways_in(run_directory);
   if (names.size() == 1) return path_of(names.front());
+  if (std::ranges::find(names, tunnel) != names.end()) return path_of(tunnel);
   if (names.empty())
     return Error{"no gateway is running: no socket in " + run_directory + "; say --socket PATH if it is elsewhere"};
   std::string list;

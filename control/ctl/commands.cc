@@ -95,7 +95,7 @@ using Format = std::function<Result<std::string>(std::string_view reply)>;
 Result<std::string> ask(const Options& options, const World& world, const nlohmann::json& request,
                         const Format& format) {
   const Result<std::string> socket =
-      options.socket.empty() ? find_socket(world.run_directory, options.gateway) : options.socket;
+      options.socket.empty() ? find_socket(world.run_directory, options.gateway, options.tunnel) : options.socket;
   if (!socket) return socket.error();
   // Arguments come from the command line and need not be UTF-8: what is not is replaced, and found nowhere.
   auto reply = query_gateway(*socket, request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -123,7 +123,9 @@ int drops(const Options& options, World& world) {
 
 void add_gateway_options(CLI::App& command, Options& options) {
   CLI::Option* socket = command.add_option("--socket", options.socket, "socket of the gateway")->type_name("PATH");
-  command.add_option("--name", options.gateway, "name of the gateway; needed where several run")
+  command
+      .add_option("--name", options.gateway,
+                  "name of the gateway, or interface of drop-in mode; needed where several run")
       ->type_name("GATEWAY")
       ->excludes(socket);
   command.add_flag("--json", options.json, "for scripts");

@@ -70,12 +70,20 @@ T or_default(const json& object, const char* key, T fallback) {
 
 // --- show ------------------------------------------------------------------------------------------------------------
 
+// Workers with cores of their own, or how many there are wherever Linux puts them.
+std::string workers(const json& list) {
+  std::string cores;
+  for (const json& worker : list) {
+    if (const auto core = or_default<int64_t>(worker, "core", -1); core >= 0)
+      cores += fmt::format("{}{}", cores.empty() ? "workers on cores " : ", ", core);
+  }
+  return cores.empty() ? plural(list.size(), "worker") + " on any core" : cores;
+}
+
 std::string gateway_line(const json& reply) {
-  std::string workers;
-  for (const json& worker : reply.at("workers"))
-    workers += fmt::format("{}{}", workers.empty() ? "" : ", ", worker.at("core").get<unsigned>());
-  return fmt::format("gateway {}, up {}, engine {}, workers on cores {}\n", reply.at("gateway").get<std::string>(),
-                     duration(reply.at("uptime").get<int64_t>()), reply.at("engine").get<std::string>(), workers);
+  return fmt::format("gateway {}, up {}, engine {}, {}\n", reply.at("gateway").get<std::string>(),
+                     duration(reply.at("uptime").get<int64_t>()), reply.at("engine").get<std::string>(),
+                     workers(reply.at("workers")));
 }
 
 std::string ports(const json& list) {
@@ -92,17 +100,19 @@ std::string ports(const json& list) {
                {"tx drops", true}});
   for (const json& port : list) {
     const auto number = [&](const char* key) { return port.at(key).get<uint64_t>(); };
+    const auto mtu = or_default<uint64_t>(port, "mtu", 0);
     table.add({port.at("name").get<std::string>(), port.at("device").get<std::string>(),
-               port.at("mac").get<std::string>(), port.at("link").get<std::string>(), std::to_string(number("mtu")),
-               grouped(number("rx_packets")), bytes(number("rx_bytes")), grouped(number("rx_drops")),
-               grouped(number("tx_packets")), bytes(number("tx_bytes")), grouped(number("tx_drops"))});
+               or_default<std::string>(port, "mac", "-"), port.at("link").get<std::string>(),
+               mtu == 0 ? "-" : std::to_string(mtu), grouped(number("rx_packets")), bytes(number("rx_bytes")),
+               grouped(number("rx_drops")), grouped(number("tx_packets")), bytes(number("tx_bytes")),
+               grouped(number("tx_drops"))});
   }
   return table.empty() ? "" : "\n" + table.text();
 }
 
 std::string tunnel_line(const json& tunnel) {
   return fmt::format("\ntunnel {}, public key {}, port {}, mtu {}, {}\n", tunnel.at("name").get<std::string>(),
-                     tunnel.at("public_key").get<std::string>(), tunnel.at("listen_port").get<unsigned>(),
+                     or_default<std::string>(tunnel, "public_key", "none"), tunnel.at("listen_port").get<unsigned>(),
                      tunnel.at("mtu").get<unsigned>(), plural(tunnel.at("peers").size(), "peer"));
 }
 
@@ -160,8 +170,9 @@ std::string worker_block(const json& worker) {
                fmt::format("{:.1f}", stage.at("packets_per_call").get<double>()),
                fmt::format("{:.1f}", stage.at("cycles_per_packet").get<double>())});
   }
-  return fmt::format("worker {} on core {}: {} polls, {:.1f} % idle, {:.1f} % of the time asleep\n",
-                     worker.at("worker").get<unsigned>(), worker.at("core").get<unsigned>(),
+  const auto core = or_default<int64_t>(worker, "core", -1);
+  return fmt::format("worker {} on {}: {} polls, {:.1f} % idle, {:.1f} % of the time asleep\n",
+                     worker.at("worker").get<unsigned>(), core < 0 ? "any core" : fmt::format("core {}", core),
                      grouped(worker.at("polls").get<uint64_t>()), 100 * worker.at("idle").get<double>(),
                      100 * worker.at("sleep").get<double>()) +
          spread_line(worker) + (table.empty() ? "" : table.text());

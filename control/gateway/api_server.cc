@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/api/protocol.h"
+#include "dataplane/port/eal.h"
 
 namespace sluice {
 namespace {
@@ -13,19 +14,22 @@ using nlohmann::json;
 
 json failure(const std::string& text) { return {{"ok", false}, {"error", text}}; }
 
-json describe_port(const config::Port& configured, Port& port) {
+json describe_port(const std::string& device, Port& port) {
   const PortCounters c = port.counters();
-  return {{"name", port.name()},
-          {"device", config::to_string(configured.device)},
-          {"mac", to_string(port.mac())},
-          {"link", port.link_up() ? "up" : "down"},
-          {"mtu", port.mtu()},
-          {"rx_packets", c.rx_packets},
-          {"rx_bytes", c.rx_bytes},
-          {"rx_drops", c.rx_missed + c.rx_errors},
-          {"tx_packets", c.tx_packets},
-          {"tx_bytes", c.tx_bytes},
-          {"tx_drops", c.tx_errors}};
+  json result = {{"name", port.name()},        {"device", device},       {"link", port.link_up() ? "up" : "down"},
+                 {"rx_packets", c.rx_packets}, {"rx_bytes", c.rx_bytes}, {"rx_drops", c.rx_missed + c.rx_errors},
+                 {"tx_packets", c.tx_packets}, {"tx_bytes", c.tx_bytes}, {"tx_drops", c.tx_errors}};
+  if (port.carries() == Port::Carries::kFrames) {  // others leave addresses and MTU to Linux
+    result["mac"] = to_string(port.mac());
+    result["mtu"] = port.mtu();
+  }
+  return result;
+}
+
+json describe_worker(size_t worker, unsigned core) {
+  json result = {{"worker", worker}};
+  if (core != kAnyCore) result["core"] = core;
+  return result;
 }
 
 json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) {
@@ -88,28 +92,25 @@ std::unique_ptr<Conversation> ApiServer::converse() { return std::make_unique<Ap
 
 // The four operations.
 struct ApiOperations {
+  const ApiServer::About& about;
   const MonoTime started;
   const Clock& clock;
   Dataplane& dataplane;
   Wireguard& wireguard;
-  Configurator& configurator;
+  Configurator* configurator;
   const DropCounters& control_drops;
 
   json show(const std::string& tunnel_name, const std::string& wanted) const {
     const MonoTime now = clock.now();
-    const config::Model& model = configurator.model();
-    json reply = {{"ok", true},
-                  {"gateway", model.gateway.name},
-                  {"version", SLUICE_VERSION},
-                  {"engine", dataplane.engine_name()}};
+    json reply = {
+        {"ok", true}, {"gateway", about.gateway}, {"version", SLUICE_VERSION}, {"engine", dataplane.engine_name()}};
     reply["uptime"] = std::chrono::duration_cast<std::chrono::seconds>(now - started).count();
     reply["workers"] = json::array();
-    for (size_t w = 0; w < model.gateway.workers.size(); ++w)
-      reply["workers"].push_back({{"worker", w}, {"core", model.gateway.workers[w]}});
+    for (size_t w = 0; w < about.cores.size(); ++w) reply["workers"].push_back(describe_worker(w, about.cores[w]));
     if (tunnel_name.empty() && wanted.empty()) {
       reply["ports"] = json::array();
-      for (size_t i = 0; i < model.ports.size(); ++i)
-        reply["ports"].push_back(describe_port(model.ports[i], *dataplane.ports()[i]));
+      for (size_t i = 0; i < about.devices.size(); ++i)
+        reply["ports"].push_back(describe_port(about.devices[i], *dataplane.ports()[i]));
     }
     bool found = tunnel_name.empty() && wanted.empty();
     reply["tunnels"] = json::array();
@@ -132,25 +133,23 @@ struct ApiOperations {
 
   json stats() const {
     json workers = json::array();
-    const auto& cores = configurator.model().gateway.workers;
     const auto uptime = static_cast<uint64_t>((clock.now() - started).count());
     for (size_t w = 0; w < dataplane.workers().size(); ++w) {
       const WorkerStats& s = dataplane.workers()[w]->stats();
       json stages = json::array();
       for (size_t i = 0; i < kStages; ++i)
         if (s.stages[i].calls.load() != 0) stages.push_back(describe_stage(static_cast<Stage>(i), s.stages[i]));
-      workers.push_back({{"worker", w},
-                         {"core", w < cores.size() ? cores[w] : 0},
-                         {"polls", s.polls.load()},
-                         {"idle", share(s.empty_polls.load(), s.polls.load())},
-                         {"sleep", share(s.asleep_ns.load(), uptime)},
-                         {"spread",
-                          {{"bursts", s.spread_bursts.load()},
-                           {"packets_helped", s.spread_packets_helped.load()},
-                           {"stalls", s.spread_stalls.load()}}},
-                         {"stages", std::move(stages)}});
+      json worker = describe_worker(w, about.cores[w]);
+      worker["polls"] = s.polls.load();
+      worker["idle"] = share(s.empty_polls.load(), s.polls.load());
+      worker["sleep"] = share(s.asleep_ns.load(), uptime);
+      worker["spread"] = {{"bursts", s.spread_bursts.load()},
+                          {"packets_helped", s.spread_packets_helped.load()},
+                          {"stalls", s.spread_stalls.load()}};
+      worker["stages"] = std::move(stages);
+      workers.push_back(std::move(worker));
     }
-    return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"workers", std::move(workers)}};
+    return {{"ok", true}, {"gateway", about.gateway}, {"workers", std::move(workers)}};
   }
 
   json drops(bool all) const {
@@ -161,11 +160,14 @@ struct ApiOperations {
       if (all || packets != 0)
         list.push_back({{"reason", drop_name(reason)}, {"text", drop_text(reason)}, {"packets", packets}});
     }
-    return {{"ok", true}, {"gateway", configurator.model().gateway.name}, {"drops", std::move(list)}};
+    return {{"ok", true}, {"gateway", about.gateway}, {"drops", std::move(list)}};
   }
 
   json reload() const {
-    const Configurator::Reloaded result = configurator.reload();
+    if (configurator == nullptr)
+      return failure(about.gateway + " has no configuration file to read again: `wg syncconf " + about.gateway +
+                     " FILE` applies what changed");
+    const Configurator::Reloaded result = configurator->reload();
     if (result.errors.empty()) return {{"ok", true}, {"applied", result.applied}};
     json reply =
         failure(result.applied.empty() ? "the configuration was not changed" : "not everything could be applied");
@@ -176,8 +178,8 @@ struct ApiOperations {
 };
 
 std::string ApiServer::answer(const api::Request& request) {
-  const ApiOperations run{started_,         parts_.clock,        parts_.dataplane,
-                          parts_.wireguard, parts_.configurator, parts_.control_drops};
+  const ApiOperations run{
+      about_, started_, parts_.clock, parts_.dataplane, parts_.wireguard, parts_.configurator, parts_.control_drops};
   switch (request.op) {
     case api::Op::kShow:
       return run.show(request.tunnel, request.peer).dump();

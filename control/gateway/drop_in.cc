@@ -16,6 +16,8 @@
 #include <cstring>
 #include <vector>
 
+#include "control/api/protocol.h"
+#include "control/gateway/api_server.h"
 #include "control/gateway/control_loop.h"
 #include "control/gateway/environment.h"
 #include "control/gateway/signals.h"
@@ -236,10 +238,12 @@ struct DropIn::State {
   std::unique_ptr<Wireguard> wireguard;
   std::unique_ptr<Publisher> publisher;
   std::unique_ptr<HostSide> host;
-  std::unique_ptr<UnixServer> server;
+  std::unique_ptr<ApiServer> api;
+  std::unique_ptr<UnixServer> server, api_server;
   std::unique_ptr<FileWatch> socket_file;
 
   ~State() {
+    api_server.reset();
     server.reset();
     if (dataplane) dataplane->stop();
   }
@@ -247,6 +251,7 @@ struct DropIn::State {
   Result<void> start_dataplane(const std::string& interface, int tun);
   Result<void> start_control(const std::string& interface, int tun);
   Result<void> serve(const Options& options);
+  void serve_api(const std::string& interface);
 };
 
 Result<std::unique_ptr<DropIn>> DropIn::start(const Options& options, const Clock& clock) {
@@ -327,7 +332,23 @@ Result<void> DropIn::State::serve(const Options& options) {
   loop.add(signals.fd(), EPOLLIN, [this](uint32_t) {
     if (signals.next() != 0) host->stop();
   });
+  serve_api(options.interface);
   return {};
+}
+
+// For `sluice show` and the like. A host on which it cannot be has its tunnel all the same.
+void DropIn::State::serve_api(const std::string& interface) {
+  ApiServer::About about{interface, {}, {}};
+  about.cores.assign(dataplane->worker_count(), kAnyCore);
+  for (const Port* port : dataplane->ports()) about.devices.push_back(port->device());
+  api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, nullptr, drops}, std::move(about));
+  const std::string path = std::string(api::kDefaultRunDirectory) + "/" + interface + std::string(api::kSocketSuffix);
+  auto made = UnixServer::create(loop, path, [this] { return api->converse(); });
+  if (made) {
+    api_server = std::move(*made);
+  } else {
+    spdlog::warn("{}: without `sluice show`: {}", interface, made.error().what);
+  }
 }
 
 void DropIn::run() { state_->host->run(); }

@@ -210,7 +210,10 @@ Result<void> Gateway::State::serve(const config::Model& model) {
     if (!server) return server.error();
     servers.push_back(std::move(*server));
   }
-  api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, *configurator, drops});
+  ApiServer::About about{model.gateway.name, model.gateway.workers, {}};
+  for (const config::Port& port : model.ports) about.devices.push_back(config::to_string(port.device));
+  api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, configurator.get(), drops},
+                                    std::move(about));
   auto server = UnixServer::create(loop, model.gateway.socket_path(), [this] { return api->converse(); });
   if (!server) return server.error();
   servers.push_back(std::move(*server));

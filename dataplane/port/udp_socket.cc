@@ -488,7 +488,16 @@ void SocketPort::close() {
 void SocketPort::replace(unsigned index, const Descriptor& socket) noexcept {
   const Descriptor stand_in(socket.valid() ? -1 : nothing());
   const int source = socket.valid() ? socket.get() : stand_in.get();
-  if (source >= 0) dup3(source, fds_[index].get(), O_CLOEXEC);
+  if (source < 0) return;
+  // A worker asleep on what stands there has to wake up: until then the kernel keeps that open (a socket: bound) and
+  // does not look at what comes under the number next.
+  const int fd = fds_[index].get();
+  if (open_[index]) {
+    shutdown(fd, SHUT_RDWR);
+  } else {
+    eventfd_write(fd, 1);
+  }
+  dup3(source, fd, O_CLOEXEC);
   open_[index] = socket.valid();
 }
 

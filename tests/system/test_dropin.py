@@ -1,4 +1,5 @@
 """`sluiced IF`: the process, its interface and its socket, as wg-quick and the like expect them of any implementation."""
+import json
 import os
 import socket
 import unittest
@@ -55,7 +56,7 @@ class DropInCase(unittest.TestCase):
         rig.wait_until(lambda: not self.pids(machine, interface), "the daemon to end")
 
     def sockets(self, machine=None):
-        return (machine or self.machine).text("sh", "-c", "ls /run/wireguard 2>/dev/null || true").split()
+        return (machine or self.machine).text("sh", "-c", "cd /run; find wireguard sluice -type s 2>/dev/null || true").split()
 
 
 class Process(DropInCase):
@@ -124,7 +125,7 @@ class Process(DropInCase):
         self.machine.run("ip", "link", "set", "wg0", "up")
         rig.wait_until(lambda: listening() == 2, "both families to listen")
         self.machine.run("wg", "set", "wg0", "listen-port", 51998)
-        self.assertEqual(listening(), 0)
+        rig.wait_until(lambda: listening() == 0, "the old sockets to close")
         self.machine.run("wg", "set", "wg0", "listen-port", 51999)
         self.machine.run("ip", "link", "set", "wg0", "down")
         rig.wait_until(lambda: listening() == 0, "the sockets to close")
@@ -204,6 +205,13 @@ class BadInput(DropInCase):
         self.refused("/dev/net/tun", prefix=["unshare", "--mount", "sh", "-c",
                                              'mount -t tmpfs tmpfs /dev/net && exec "$@"', "sh"])
 
+    def test_no_directory_for_the_socket(self):
+        self.machine.run("touch", "/run/wireguard")
+        self.refused("/wireguard")
+
+    def test_ordinary_user(self):
+        self.refused("permission", prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+
     def test_bad_names(self):
         for name in ("a/b", "a" * 16, "%d"):
             self.refused("interface", words=[self.daemon, "-f", name])
@@ -220,6 +228,80 @@ class BadInput(DropInCase):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn("Address already in use", done.stderr)
                 self.assertEqual(self.machine.text("wg", "show", "wg0", "listen-port").strip(), "51820")
+
+
+    def test_port_taken_while_down(self):
+        """Says so and stays down; up again when the port is free"""
+        process = self.machine.start(self.daemon, "-f", "wg0")
+        process.ready(lambda: self.machine.run("wg", "show", "wg0", check=False).returncode == 0, "its socket")
+        self.machine.run("wg", "set", "wg0", "listen-port", 51899)
+        with self.machine.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("0.0.0.0", 51899))
+            self.machine.run("ip", "link", "set", "wg0", "up")
+            process.ready(lambda: "UDP port 51899 is in use" in process.output(), "its complaint")
+            self.machine.run("wg", "show", "wg0")
+        self.machine.run("ip", "link", "set", "wg0", "down")
+        self.machine.run("ip", "link", "set", "wg0", "up")
+        process.ready(lambda: ":51899 " in self.machine.text("ss", "-Hlun"), "the port to be bound")
+        self.assertEqual(len(process.output().splitlines()), 1)
+        self.assertEqual(process.stop(), 0)
+
+
+class Insight(DropInCase):
+    """`sluice` knows drop-in interfaces, too."""
+
+    def setUp(self):
+        super().setUp()
+        self.cli = rig.program("sluice", os.environ["SLUICE_BUILD"])
+
+    def sluice(self, *arguments):
+        return self.machine.text(self.cli, *arguments)
+
+    def test_show_stats_and_drops(self):
+        self.daemonise()
+        self.machine.add_addresses("wg0", "10.77.0.1/24")
+        self.machine.run("ip", "link", "set", "wg0", "up")
+        self.assertIn("tunnel wg0, public key none", self.sluice())
+        key = rig.Key()
+        self.machine.run("wg", "set", "wg0", "private-key", "/dev/stdin", stdin=key.private)
+        self.machine.run("ping", "-c", 2, "-i", "0.2", "-W", 1, "10.77.0.9", check=False)
+        show = json.loads(self.sluice("show", "--json"))
+        self.assertEqual((show["gateway"], [p["device"] for p in show["ports"]]), ("wg0", ["tun", "socket"]))
+        self.assertEqual((show["tunnels"][0]["public_key"], show["tunnels"][0]["mtu"]), (key.public, 1420))
+        self.assertGreaterEqual(show["ports"][0]["rx_packets"], 2)
+        self.assertIn("tunnel wg0, public key " + key.public, self.sluice("show", "wg0"))
+        stages = {s["name"] for w in json.loads(self.sluice("stats", "--json"))["workers"] for s in w["stages"]}
+        self.assertIn("route_to_peer", stages)
+        self.assertIn("on any core", self.sluice("stats"))
+        drops = {d["reason"]: d["packets"] for d in json.loads(self.sluice("drops", "--json"))["drops"]}
+        self.assertEqual(list(drops), ["no_peer"])
+        self.assertGreaterEqual(drops["no_peer"], 2)
+        self.assertIn("no_peer", self.sluice("drops"))
+        self.assertIn("no_buffer", self.sluice("drops", "--all"))
+
+    def test_several_interfaces(self):
+        for interface in ("wg0", "wg1"):
+            self.daemonise(interface)
+        done = self.machine.run(self.cli, "drops", check=False)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "sluice: several gateways are running; choose by --name: wg0, wg1\n"))
+        self.assertIn("tunnel wg1", self.sluice("show", "wg1"))
+        self.assertEqual(self.sluice("drops", "--name", "wg0"), "no packet was dropped\n")
+        self.end(self.machine, "wg1")
+        self.assertIn("tunnel wg0", self.sluice())
+
+    def test_reload(self):
+        """There is no file; the line says what does it instead"""
+        self.daemonise()
+        done = self.machine.run(self.cli, "reload", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "^sluice: wg0 has no configuration file.*wg syncconf wg0 FILE.*\n$")
+
+    def test_a_host_without_room_for_the_socket(self):
+        """The tunnel is what counts"""
+        self.machine.run("touch", "/run/sluice")
+        self.daemonise()
+        self.assertIn("interface: wg0", self.machine.text("wg", "show", "wg0"))
 
 
 class WgQuick(DropInCase):

@@ -126,6 +126,24 @@ TEST_F(Sluice, ShowsOnePeer) {
   EXPECT_EQ(gateway.request(), R"({"op":"show","peer":"berlin","tunnel":"wg0"})");
 }
 
+// No cores of their own, ports that leave addresses to Linux, a tunnel that has no key yet.
+TEST_F(Sluice, ShowsDropInMode) {
+  FakeGateway gateway(socket("wg0"), line_of(R"({"ok": true, "gateway": "wg0", "version": "0.1.0", "uptime": 5,
+ "engine": "lanes", "workers": [{"worker": 0}, {"worker": 1}],
+ "ports": [{"name": "wg0", "device": "tun", "link": "up", "rx_packets": 1, "rx_bytes": 84, "rx_drops": 0,
+            "tx_packets": 2, "tx_bytes": 168, "tx_drops": 0}],
+ "tunnels": [{"name": "wg0", "listen_port": 0, "mtu": 1420, "peers": []}]})"));
+  const Outcome outcome = sluice({});
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_EQ(outcome.out, R"(gateway wg0, up 5 s, engine lanes, 2 workers on any core
+
+port  device  mac  link  mtu  rx packets    rx  rx drops  tx packets     tx  tx drops
+wg0   tun     -    up      -           1  84 B         0           2  168 B         0
+
+tunnel wg0, public key none, port 0, mtu 1420, 0 peers
+)");
+}
+
 TEST_F(Sluice, ShowsJson) {
   FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "paris", "tunnels": []})"));
   const Outcome outcome = sluice({"show", "--json"});
@@ -153,6 +171,12 @@ TEST_F(Sluice, Stats) {
 worker 1 on core 3: 0 polls, 0.0 % idle, 0.0 % of the time asleep
 )");
   EXPECT_EQ(gateway.request(), R"({"op":"stats"})");
+}
+
+TEST_F(Sluice, StatsOfWorkersOnAnyCore) {
+  FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "wg0", "workers": [
+    {"worker": 0, "polls": 7, "idle": 0, "sleep": 1, "stages": []}]})"));
+  EXPECT_EQ(sluice({"stats"}).out, "worker 0 on any core: 7 polls, 0.0 % idle, 100.0 % of the time asleep\n");
 }
 
 TEST_F(Sluice, Drops) {
@@ -197,6 +221,13 @@ TEST_F(Sluice, SeveralGateways) {
   EXPECT_EQ(sluice({"reload"}).err, "sluice: several gateways are running; choose by --name: berlin, paris\n");
   EXPECT_EQ(sluice({"reload", "--name", "berlin"}).out, "berlin's\n");
   EXPECT_EQ(sluice({"--socket", socket("paris"), "reload"}).out, "nothing to change\n");
+}
+
+TEST_F(Sluice, ATunnelsNameChoosesAmongDropIns) {
+  FakeGateway other(socket("wg0"), line_of(kShow));
+  FakeGateway gateway(socket("wg1"), line_of(R"({"ok": true, "gateway": "wg1", "tunnels": []})"));
+  EXPECT_EQ(sluice({"show", "wg2"}).err, "sluice: several gateways are running; choose by --name: wg0, wg1\n");
+  EXPECT_THAT(sluice({"show", "wg1", "--json"}).out, HasSubstr("wg1"));
 }
 
 TEST_F(Sluice, StaleSocket) {
