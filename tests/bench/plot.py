@@ -6,7 +6,9 @@
 import json
 import math
 import sys
-from html import escape
+
+import svg
+from svg import Scale, text
 
 ENGINES = (("openssl", "OpenSSL", "#8c6d1f"), ("sodium", "libsodium", "#7a4f9a"), ("ipsec-mb", "IPsec-MB", "#c0392b"),
            ("lanes", "lanes", "#1f6fb2"))  # the order of the lines, from slow to fast
@@ -24,24 +26,9 @@ def lines_of(document):
     return {engine: sorted((size, sum(ns) / len(ns)) for size, ns in sizes.items()) for engine, sizes in times.items()}
 
 
-class Scale:
-    """Logarithmic, from values to pixels."""
-
-    def __init__(self, low, high, start, end):
-        self.low, self.high, self.start, self.end = math.log(low), math.log(high), start, end
-
-    def __call__(self, value):
-        return self.start + (math.log(value) - self.low) / (self.high - self.low) * (self.end - self.start)
-
-
-def text(x, y, words, **style):
-    attributes = "".join(' %s="%s"' % (name.replace("_", "-"), value) for name, value in style.items())
-    return '<text x="%.1f" y="%.1f"%s>%s</text>' % (x, y, attributes, escape(words))
-
-
 def axes(x, y, sizes):
     parts = []
-    for tick in (t for t in TICKS if math.log(t) >= y.low and math.log(t) <= y.high):
+    for tick in filter(y.holds, TICKS):
         parts.append('<path d="M%d %.1fH%d" stroke="#dddddd"/>' % (LEFT, y(tick), WIDTH - RIGHT))
         parts.append(text(LEFT - 8, y(tick) + 4, "%d" % tick, text_anchor="end"))
     for size in sizes:
@@ -76,15 +63,11 @@ def draw(document):
     times = [ns for points, _, _ in lines for _, ns in points]
     x = Scale(sizes[0], sizes[-1], LEFT + 12, WIDTH - RIGHT - 8)
     y = Scale(min(times) * 0.85, max(times) * 1.1, HEIGHT - BOTTOM, TOP)
-    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">'
-             % (WIDTH, HEIGHT), '<rect width="100%" height="100%" fill="white"/>',
-             text(LEFT, 24, "ChaCha20-Poly1305, bursts of 64 packets of different keys, mean of seal and open",
-                  font_weight="bold"),
-             text(LEFT, 42, document["cpu"], fill="#555555", font_size="11")]
-    parts += axes(x, y, sizes)
+    parts = axes(x, y, sizes)
     for points, name, colour in lines:
         parts += draw_line(points, name, colour, x, y)
-    return "\n".join(parts + labels(lines, x, y) + ["</svg>"]) + "\n"
+    return svg.document(WIDTH, HEIGHT, "ChaCha20-Poly1305, bursts of 64 packets of different keys, mean of seal and open",
+                        document["cpu"], parts + labels(lines, x, y), LEFT)
 
 
 def main():

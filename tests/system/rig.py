@@ -250,15 +250,17 @@ class Lab:
     def machine(self, name):
         return Machine(self, name)
 
-    def cable(self, a, a_interface, b, b_interface, mtu=1500):
-        """A veth pair between two machines. IPv6 stays off until addresses are added by a kernel end: see kernel_end()."""
+    def cable(self, a, a_interface, b, b_interface, mtu=1500, offload=False):
+        """A veth pair between two machines. IPv6 stays off until addresses are added by a kernel end: see kernel_end().
+        With `offload` both ends must be the kernel's: checksums and segments are left to the other end."""
         subprocess.run(["ip", "link", "add", a_interface, "mtu", str(mtu), "netns", str(a.pid), "type", "veth",
                         "peer", "name", b_interface, "mtu", str(mtu), "netns", str(b.pid)], check=True,
                         capture_output=True)
         for machine, interface in ((a, a_interface), (b, b_interface)):
             machine.sysctl("net.ipv6.conf.%s.disable_ipv6" % interface, 1)
-            # Kernel sockets leave checksums to the device, which a veth never computes and a user-space reader sees.
-            machine.run("ethtool", "-K", interface, "tx", "off")
+            if not offload:
+                # Kernel sockets leave checksums to the device, which a veth never computes and a user-space reader sees.
+                machine.run("ethtool", "-K", interface, "tx", "off")
             machine.run("ip", "link", "set", interface, "up")
 
     def write(self, name, text, mode=0o600):
@@ -390,6 +392,9 @@ class WireguardGo:
                                           environment={"LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"})
         self.process.ready(lambda: self.machine.run("wg", "show", self.interface, check=False).returncode == 0,
                            "its socket")
+        return self.configure(key, listen_port, *addresses, mtu=mtu)
+
+    def configure(self, key, listen_port, *addresses, mtu=1420):
         self.set("listen-port", listen_port, "private-key", "/dev/stdin", stdin=key.private)
         self.machine.add_addresses(self.interface, *addresses)
         self.machine.run("ip", "link", "set", self.interface, "mtu", mtu, "up")

@@ -1,0 +1,71 @@
+"""tests/bench/compare works: a short run of it, what it writes, and how it counts. Says nothing about its figures."""
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from xml.etree import ElementTree
+
+import rig
+
+BENCH = os.path.join(rig.ROOT, "tests", "bench")
+sys.path.append(BENCH)
+from comparison import cpu, summary
+
+
+def compare(*arguments):
+    return subprocess.run([os.path.join(BENCH, "compare"), "--build", os.environ["SLUICE_BUILD"], *arguments],
+                          capture_output=True, text=True, check=False, timeout=100)
+
+
+class Compare(unittest.TestCase):
+    time_limit = 110
+
+    def test_quick_run(self):
+        with tempfile.TemporaryDirectory() as directory:
+            figures, charts = os.path.join(directory, "figures.json"), os.path.join(directory, "charts")
+            done = compare("--quick", "--json", figures, "--charts", charts)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(figures, encoding="utf-8") as file:
+                result = json.load(file)
+            drawn = {name: ElementTree.parse(os.path.join(charts, name)) for name in os.listdir(charts)}
+        self.assertEqual([contender["name"] for contender in result["contenders"]], ["ip", "drop-in"])
+        for contender in result["contenders"]:
+            for title, columns in summary.TABLES:
+                self.assertIn(title, done.stdout)
+                for column in columns:
+                    value = contender["work"][column.work][column.figure]["median"]
+                    self.assertTrue(math.isfinite(value) and value > 0, "%s: %s" % (contender["name"], column.label))
+        self.assertEqual(sorted(drawn), ["latency.svg", "per-cpu.svg", "throughput.svg"])
+        for name, dots in (("latency.svg", 2 * 2), ("per-cpu.svg", 2 * 5), ("throughput.svg", 2 * 5)):
+            circles = drawn[name].findall(".//{http://www.w3.org/2000/svg}circle")
+            self.assertEqual(len(circles), dots + dots // 2, name)  # the legend has one for each of a row's
+
+    def test_who_is_missing_is_skipped_by_name(self):
+        done = compare("--quick", "--only", "no-such-wireguard", "no-such-wireguard")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "skipped: no-such-wireguard: no-such-wireguard is not installed\n"
+                                      "compare: nobody took part\n")
+
+    def test_unknown_contender(self):
+        done = compare("--only", "carrier-pigeon")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("there is no carrier-pigeon; there are: ip, haproxy,", done.stderr)
+
+
+class Cpu(unittest.TestCase):
+    def test_strangers_are_told_from_ours(self):
+        """Parents and seconds: init 1, kernel threads below 2, a shell 10 that started us, us 20 with two generations."""
+        table = {1: (0, 1.0), 2: (0, 50.0), 3: (2, 60.0), 10: (1, 2.0), 20: (10, 100.0), 21: (20, 200.0), 22: (21, 400.0),
+                 30: (1, 4.0), 31: (30, 8.0), 32: (99, 16.0)}
+        self.assertEqual(cpu.strangers_seconds(table, 20), 1.0 + 2.0 + 4.0 + 8.0 + 16.0)
+
+    def test_our_child_is_counted(self):
+        clock, start, work = cpu.Clock(), time.monotonic(), 0.5
+        subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < %g: pass" % work], check=True)
+        elapsed = time.monotonic() - start
+        cpus, _ = clock.stop()
+        self.assertGreater(cpus * elapsed, work / 2)
