@@ -195,14 +195,10 @@ void Configurator::change_peer(Tunnel& tunnel, const config::TunnelChange& chang
 }
 
 void Configurator::set_endpoint(Tunnel& tunnel, PeerControl& peer, const config::HostPort& endpoint) {
-  if (const auto address = parse_address(endpoint.host))
-    return tunnel.set_endpoint(peer, Endpoint{*address, endpoint.port, 0});
-  parts_.resolver.resolve(endpoint.host, endpoint.port, [this, id = peer.shared->id](std::optional<Endpoint> resolved) {
-    PeerControl* still_there = parts_.wireguard.find_peer(id);
-    if (!resolved || !still_there) return;
-    still_there->tunnel->set_endpoint(*still_there, *resolved);
-    still_there->tunnel->apply_peer(*still_there);
-  });
+  const auto address = parse_address(endpoint.host);
+  if (!address) return parts_.names.set(peer, endpoint);
+  parts_.names.forget(peer);
+  tunnel.set_endpoint(peer, Endpoint{*address, endpoint.port, 0});
 }
 
 void Configurator::install_routes(const Tunnel& tunnel, const std::vector<Prefix>& prefixes,

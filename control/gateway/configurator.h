@@ -9,8 +9,8 @@
 #include "config/diff.h"
 #include "config/load.h"
 #include "config/model.h"
+#include "control/gateway/endpoint_names.h"
 #include "control/gateway/linux_network.h"
-#include "control/gateway/resolver.h"
 #include "control/wg/wireguard.h"
 
 namespace sluice {
@@ -20,7 +20,7 @@ class Configurator {
   struct Parts {  // everything here outlives it
     Wireguard& wireguard;
     LinuxNetwork& network;
-    Resolver& resolver;
+    EndpointNames& names;
     Dataplane& dataplane;
     config::Machine machine;  // as it was before DPDK bound threads to cores
   };

@@ -12,14 +12,17 @@ bool ControlPlane::look_after_host() {
   follow_linux();
   if (parts_.wireguard.take_route_mtus_changed()) follow_route_mtus();
   parts_.slow_path.expire(parts_.clock.now());
+  parts_.names.turn();
   return more;
 }
 
 MonoTime ControlPlane::next_host_deadline() const {
   const MonoTime update = parts_.network.next_update();
   const MonoTime expiry = parts_.slow_path.next_deadline().value_or(MonoTime{});
-  if (update.is_never() || expiry.is_never()) return update.is_never() ? expiry : update;
-  return std::min(update, expiry);
+  MonoTime earliest;
+  for (const MonoTime deadline : {update, expiry, parts_.names.next_deadline()})
+    if (earliest.is_never() || (!deadline.is_never() && deadline < earliest)) earliest = deadline;
+  return earliest;
 }
 
 void ControlPlane::follow_linux() {

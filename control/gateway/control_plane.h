@@ -4,6 +4,7 @@
 #include <map>
 
 #include "control/gateway/control_loop.h"
+#include "control/gateway/endpoint_names.h"
 #include "control/gateway/linux_network.h"
 #include "control/gateway/slow_path.h"
 
@@ -19,6 +20,7 @@ class ControlPlane final : public ControlLoop {
     LinuxNetwork& network;
     SlowPath& slow_path;
     Publisher& publisher;
+    EndpointNames& names;
   };
   explicit ControlPlane(const Parts& parts)
       : ControlLoop({parts.loop, parts.clock, parts.dataplane, parts.wireguard, parts.publisher}), parts_(parts) {}

@@ -13,6 +13,7 @@
 #include "control/gateway/api_server.h"
 #include "control/gateway/configurator.h"
 #include "control/gateway/control_plane.h"
+#include "control/gateway/endpoint_names.h"
 #include "control/gateway/environment.h"
 #include "control/gateway/linux_network.h"
 #include "control/gateway/publisher.h"
@@ -104,6 +105,7 @@ struct Gateway::State {
   std::unique_ptr<Publisher> publisher;
   std::unique_ptr<SlowPath> slow_path;
   std::unique_ptr<Resolver> resolver;
+  std::unique_ptr<EndpointNames> endpoint_names;
   std::unique_ptr<Configurator> configurator;
   std::unique_ptr<ControlPlane> control;
   std::unique_ptr<ApiServer> api;
@@ -190,10 +192,11 @@ Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> 
   publisher->set_reverse_paths(reverse_paths(*model));
   slow_path = std::make_unique<SlowPath>(SlowPath::Parts{*dataplane, *wireguard, *network, loop, clock, drops});
   resolver = std::make_unique<Resolver>(loop);
+  endpoint_names = std::make_unique<EndpointNames>(EndpointNames::Parts{*wireguard, *resolver, clock});
   configurator = std::make_unique<Configurator>(
-      Configurator::Parts{*wireguard, *network, *resolver, *dataplane, std::move(machine)}, model);
+      Configurator::Parts{*wireguard, *network, *endpoint_names, *dataplane, std::move(machine)}, model);
   control = std::make_unique<ControlPlane>(
-      ControlPlane::Parts{loop, clock, *dataplane, *wireguard, *network, *slow_path, *publisher});
+      ControlPlane::Parts{loop, clock, *dataplane, *wireguard, *network, *slow_path, *publisher, *endpoint_names});
 
   if (auto done = configurator->apply_all(); !done) return done;
   for (auto& [id, mirror] : network->port_mirrors()) slow_path->watch(id, mirror);

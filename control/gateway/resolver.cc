@@ -6,52 +6,53 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
-#include <vector>
+#include <unordered_map>
+#include <utility>
 
 namespace sluice {
 namespace {
 
-struct Question {
-  std::string host;
-  uint16_t port;
-  Resolver::Done done;
-};
-struct Answer {
-  Resolver::Done done;
-  std::optional<Endpoint> endpoint;
-};
+constexpr unsigned kThreads = 4;  // names that nobody answers for take tens of seconds each
 
-std::optional<Endpoint> ask(const std::string& host, uint16_t port) {
+Endpoint endpoint_of(const sockaddr* address) {
+  if (address->sa_family == AF_INET) return {IpAddress::ipv4(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr)};
+  if (address->sa_family != AF_INET6) return {};
+  const auto* ipv6 = reinterpret_cast<const sockaddr_in6*>(address);
+  return {IpAddress::ipv6(&ipv6->sin6_addr), 0, ipv6->sin6_scope_id};
+}
+
+std::vector<Endpoint> ask(const std::string& host) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_DGRAM;
   addrinfo* found = nullptr;
-  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return std::nullopt;
-  std::optional<Endpoint> endpoint;
-  for (const addrinfo* a = found; a && !endpoint; a = a->ai_next) {
-    if (a->ai_family == AF_INET)
-      endpoint = Endpoint{IpAddress::ipv4(&reinterpret_cast<const sockaddr_in*>(a->ai_addr)->sin_addr), port, 0};
-    else if (a->ai_family == AF_INET6)
-      endpoint = Endpoint{IpAddress::ipv6(&reinterpret_cast<const sockaddr_in6*>(a->ai_addr)->sin6_addr), port,
-                          reinterpret_cast<const sockaddr_in6*>(a->ai_addr)->sin6_scope_id};
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return {};
+  std::vector<Endpoint> endpoints;
+  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
+    const Endpoint endpoint = endpoint_of(a->ai_addr);
+    const bool fresh = std::find(endpoints.begin(), endpoints.end(), endpoint) == endpoints.end();
+    if (!endpoint.is_none() && fresh) endpoints.push_back(endpoint);
   }
   freeaddrinfo(found);
-  return endpoint;
+  return endpoints;
 }
 
 }  // namespace
 
-// Control adds questions and takes answers; the thread does the opposite. It outlives the Resolver if a question is
-// still under way.
+// Control adds questions and takes answers; the threads do the opposite. It outlives the Resolver while a question is
+// under way.
 struct Resolver::Shared {
+  using Askers = std::vector<Done>;
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<Question> questions;
-  std::vector<Answer> answers;
+  std::deque<std::string> questions;                // in the order in which they came
+  std::unordered_map<std::string, Askers> waiting;  // for those
+  std::vector<std::pair<Askers, std::vector<Endpoint>>> answers;
   bool stop = false;
   int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   ~Shared() { close(event_fd); }
@@ -61,12 +62,13 @@ struct Resolver::Shared {
     for (;;) {
       changed.wait(lock, [this] { return stop || !questions.empty(); });
       if (stop) return;
-      Question question = std::move(questions.front());
+      const std::string host = std::move(questions.front());
       questions.pop_front();
+      Askers askers = std::move(waiting.extract(host).mapped());
       lock.unlock();
-      auto endpoint = ask(question.host, question.port);
+      std::vector<Endpoint> endpoints = ask(host);
       lock.lock();
-      answers.push_back({std::move(question.done), endpoint});
+      answers.emplace_back(std::move(askers), std::move(endpoints));
       eventfd_write(event_fd, 1);
     }
   }
@@ -74,7 +76,7 @@ struct Resolver::Shared {
 
 Resolver::Resolver(EventLoop& loop) : loop_(loop), shared_(std::make_shared<Shared>()) {
   loop_.add(shared_->event_fd, EPOLLIN, [this](uint32_t) { deliver(); });
-  std::thread([shared = shared_] { shared->work(); }).detach();
+  for (unsigned i = 0; i < kThreads; ++i) std::thread([shared = shared_] { shared->work(); }).detach();
 }
 
 Resolver::~Resolver() {
@@ -84,21 +86,25 @@ Resolver::~Resolver() {
   shared_->changed.notify_all();
 }
 
-void Resolver::resolve(const std::string& host, uint16_t port, Done done) {
+void Resolver::resolve(const std::string& host, Done done) {
   const std::lock_guard lock(shared_->mutex);
-  shared_->questions.push_back({host, port, std::move(done)});
+  auto& askers = shared_->waiting[host];
+  askers.push_back(std::move(done));
+  if (askers.size() > 1) return;
+  shared_->questions.push_back(host);
   shared_->changed.notify_one();
 }
 
 void Resolver::deliver() {
   eventfd_t count;
   eventfd_read(shared_->event_fd, &count);
-  std::vector<Answer> answers;
+  decltype(shared_->answers) answers;
   {
     const std::lock_guard lock(shared_->mutex);
     answers.swap(shared_->answers);
   }
-  for (Answer& answer : answers) answer.done(answer.endpoint);
+  for (auto& [askers, endpoints] : answers)
+    for (const Done& done : askers) done(endpoints);
 }
 
 }  // namespace sluice

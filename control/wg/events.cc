@@ -172,7 +172,10 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
     peer.at.local = {};
     update_outer(peer);
   }
-  if (due.send_initiation) send_initiation(peer);
+  if (due.send_initiation) {
+    if (peer.choice && peer.timers.attempts() > 0) try_next_address(peer);
+    send_initiation(peer);
+  }
   if (due.send_keepalive) {
     const bool usable = peer.current && peer.current->can_send.load(std::memory_order_relaxed) &&
                         t - peer.current->birth < kRejectAfterTime;
@@ -192,6 +195,17 @@ Whereabouts Wireguard::arrival(Endpoint remote, const IpAddress& local, PortId p
 void Wireguard::move_endpoint(PeerControl& peer, const Whereabouts& whereabouts) {
   peer.at = whereabouts;
   update_outer(peer);
+}
+
+void Wireguard::try_next_address(PeerControl& peer) {
+  unanswered_.push_back(peer.shared->id);
+  const auto next =
+      peer.choice->on_unanswered(peer.at.remote, [&](const Endpoint& endpoint) { return is_routed(peer, endpoint); });
+  if (next) move_endpoint(peer, Whereabouts{*next, {}, kNoPort});
+}
+
+bool Wireguard::is_routed(const PeerControl& peer, const Endpoint& endpoint) const {
+  return parts_.routes.look_up(endpoint, IpAddress{}, peer.tunnel->listen_port()).state != OuterRoute::State::kNoRoute;
 }
 
 // Replies leave from the address that was asked, unless they leave by another port than the question came in by: then

@@ -12,6 +12,7 @@
 #include "control/noise/handshake.h"
 #include "control/noise/identity.h"
 #include "control/noise/timers.h"
+#include "control/wg/endpoint_choice.h"
 #include "control/wg/path_mtu.h"
 #include "dataplane/base/keys.h"
 #include "dataplane/session/peer.h"
@@ -38,6 +39,9 @@ struct PeerControl {
   WorkerId home{0};              // sends what control wants sent: the worker that delivered the last handshake message
 
   Whereabouts at;  // set by configuration and by every authenticated packet; remote none: not known
+
+  // Known by name: where else it may be. nullptr: it was given as an address, or not at all.
+  std::unique_ptr<EndpointChoice> choice;
 
   PathMtu path;               // of the way there
   MonoTime path_deadline;     // where it stands in the queue of those; never: not there

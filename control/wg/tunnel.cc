@@ -6,6 +6,7 @@
 #include "control/wg/wireguard.h"
 #include "dataplane/crypto/primitives.h"
 #include "dataplane/wire/ip.h"
+#include "dataplane/wire/limits.h"
 
 namespace sluice {
 namespace {
@@ -193,6 +194,18 @@ void Tunnel::set_preshared_key(PeerControl& peer, PresharedKey key) noexcept { p
 
 void Tunnel::set_endpoint(PeerControl& peer, const Endpoint& endpoint) {
   wireguard_.move_endpoint(peer, Whereabouts{endpoint, {}, kNoPort});
+}
+
+void Tunnel::set_addresses(PeerControl& peer, std::vector<Endpoint> addresses) {
+  if (!peer.choice) peer.choice = std::make_unique<EndpointChoice>();
+  if (addresses.empty()) return;
+  const MonoTime heard = peer.stamps().last_received_any;
+  const bool answers = peer.timers.attempts() == 0 && !heard.is_never() && wireguard_.now() - heard < kRejectAfterTime;
+  const auto endpoint = peer.choice->on_resolved(std::move(addresses), peer.at.remote, answers,
+                                                 [&](const Endpoint& e) { return wireguard_.is_routed(peer, e); });
+  if (!endpoint) return;
+  set_endpoint(peer, *endpoint);
+  apply_peer(peer);
 }
 
 void Tunnel::set_persistent_keepalive(PeerControl& peer, uint16_t seconds) {

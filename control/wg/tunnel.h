@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "control/noise/identity.h"
 #include "control/wg/peer_control.h"
@@ -73,6 +74,9 @@ class Tunnel {
 
   void set_preshared_key(PeerControl& peer, PresharedKey key) noexcept;  // counts from the next handshake on
   void set_endpoint(PeerControl& peer, const Endpoint& endpoint);
+  // The peer is known by a name, which stands for these addresses now, best first; none: that is not known yet. From
+  // then on it is looked for at all of them when it does not answer.
+  void set_addresses(PeerControl& peer, std::vector<Endpoint> addresses);
   // After the block that changed it (apply_peer): going from 0 to n sends a keepalive at once.
   void set_persistent_keepalive(PeerControl& peer, uint16_t seconds);
   void replace_allowed_ips(PeerControl& peer);  // removes all of them

@@ -57,6 +57,10 @@ class Wireguard {
   // True: it was ours alone, an answer to a probe.
   bool overhear(const PacketMeta& about, ConstBytes ip_packet);
 
+  // Peers known by name that left an initiation unanswered since the last call: their names may stand for other
+  // addresses by now.
+  std::vector<PeerId> take_unanswered() noexcept { return std::exchange(unanswered_, {}); }
+
   // The MTU that Linux's routes leave a tunnel may have changed for some tunnel since the last call
   // (Tunnel::derived_mtu).
   void route_mtus_changed() noexcept { route_mtus_changed_ = true; }
@@ -88,6 +92,7 @@ class Wireguard {
   void forget_handshake(PeerControl& peer);
   void move_endpoint(PeerControl& peer, const Whereabouts& whereabouts);
   void update_outer(PeerControl& peer);
+  bool is_routed(const PeerControl& peer, const Endpoint& endpoint) const;  // a way leads from the peer's tunnel to it
   OuterRoute resolve(const PeerControl& peer);
   Whereabouts arrival(Endpoint remote, const IpAddress& local, PortId port) const noexcept;  // of a datagram
   void start_path_search(PeerControl& peer);  // if its tunnel wants that and it is not running
@@ -139,6 +144,7 @@ class Wireguard {
 
   // events.cc
   void on_event(const Event& event);
+  void try_next_address(PeerControl& peer);
   void post(WorkerId worker, const Command& command);
 
   Parts parts_;
@@ -150,6 +156,7 @@ class Wireguard {
   std::set<std::pair<MonoTime, uint32_t>> path_deadlines_;         // likewise
   TokenBucket path_reports_{100, 100};                             // a second: each may look at every peer
   uint64_t probe_cookie_ = 0;                                      // in our probes; drawn for the first
+  std::vector<PeerId> unanswered_;
   bool route_mtus_changed_ = true;
   std::vector<std::function<void()>> retire_after_publish_;
   struct Unposted {
