@@ -78,6 +78,42 @@ class WithSluice(TunnelCase):
         self.assertGreater(self.transfer("-P", "8")["sum_received"]["bytes"], 1 << 20)
         self.assertGreater(self.left.iperf("fd77::2", "-R", seconds=2)["end"]["sum_received"]["bytes"], 1 << 20)
 
+    def test_many_flows(self):
+        """Fifty TCP connections each way; datagrams of many flows in their order"""
+        self.connect()
+        self.right.serve_iperf()
+        for options in (["-P", "50"], ["-P", "50", "-R"]):
+            end = self.left.iperf("10.77.0.2", *options, seconds=1)["end"]
+            self.assertEqual(len(end["streams"]), 50)
+            self.assertGreater(end["sum_received"]["bytes"], 1 << 20)
+        for address in ("10.77.0.2", "fd77::2"):
+            end = self.left.iperf(address, "-u", "-P", "20", "-b", "1M", "-l", "400", seconds=1)["end"]
+            self.assertEqual([s["udp"]["out_of_order"] for s in end["streams"]], [0] * 20)
+            self.assertLess(end["sum"]["lost_percent"], 60, "a busy machine")
+
+    def test_tunnel_in_a_tunnel(self):
+        """D-21"""
+        self.connect()
+        keys, inner = (rig.Key(), rig.Key()), []
+        for number, machine in enumerate((self.left, self.right)):
+            inner.append(rig.WireguardGo(machine, "wg1", daemon="sluiced", build=os.environ["SLUICE_BUILD"]))
+            inner[number].start(keys[number], 51821, "10.78.0.%d/24" % (number + 1), mtu=1340)
+        for number in (0, 1):
+            inner[number].add_peer(keys[1 - number].public, ["10.78.0.%d/32" % (2 - number)],
+                                   "10.77.0.%d:51821" % (2 - number))
+        self.left.reaches("10.78.0.2")
+        self.assertEqual(self.left.ping("10.78.0.2", size=1312), 3)
+        self.assertEqual(self.right.ping("10.78.0.1", size=5000), 3)
+        self.right.serve_iperf()
+        self.assertGreater(self.left.iperf("10.78.0.2", seconds=1)["end"]["sum_received"]["bytes"], 1 << 18)
+
+    def test_route_mtu(self):
+        """D-05: a route narrower than the interface, whose MTU is no multiple of the padding"""
+        self.connect()
+        self.left.run("ip", "route", "replace", "10.77.0.2/32", "dev", "wg0", "mtu", 1299)
+        for size in (1269, 1271, 1400):
+            self.left.reaches("10.77.0.2", size=size)
+
     def test_mtu_steps(self):
         """D-03, D-05: every size arrives, whatever the MTU of tunnel and path; far above an ordinary buffer, too"""
         self.connect()
@@ -149,6 +185,67 @@ class WithSluice(TunnelCase):
 
     def until_endpoint(self, address):
         rig.wait_until(lambda: address in self.left.text("wg", "show", "wg0", "endpoints"), "endpoint " + address)
+
+
+class BehindNat(unittest.TestCase):
+    """`left` is behind a router that translates its address and forgets what was silent for two seconds."""
+
+    time_limit = 60
+
+    def setUp(self):
+        build = os.environ["SLUICE_BUILD"]
+        self.lab = rig.Lab()
+        self.addCleanup(self.lab.close)
+        self.left, self.router, self.right = [self.lab.machine(name) for name in ("left", "router", "right")]
+        for end, interface, network in ((self.left, "inside", "192.168.1"), (self.right, "outside", "192.0.2")):
+            self.lab.cable(end, "eth0", self.router, interface)
+            rig.kernel_end(end, "eth0", network + ".2/24")
+            rig.kernel_end(self.router, interface, network + ".1/24")
+            end.run("ethtool", "-K", "eth0", "tx", "on")
+        self.router.sysctl("net.ipv4.ip_forward", 1)
+        self.left.add_route("192.0.2.0/24", "192.168.1.1")
+        done = self.router.run("nft", "-f", "-", stdin=NAT, check=False)
+        if done.returncode:
+            self.skipTest("this kernel translates no addresses: %s" % done.stderr.strip().splitlines()[0])
+        for kind in ("udp_timeout", "udp_timeout_stream"):
+            self.router.sysctl("net.netfilter.nf_conntrack_" + kind, 2)
+        self.keys = rig.Key(), rig.Key()
+        self.a, self.b = [rig.WireguardGo(machine, daemon="sluiced", build=build) for machine in (self.left, self.right)]
+        self.a.start(self.keys[0], 51820, "10.77.0.1/24")
+        self.b.start(self.keys[1], 51820, "10.77.0.2/24")
+        self.a.add_peer(self.keys[1].public, ["10.77.0.2/32"], "192.0.2.2:51820")
+        self.b.add_peer(self.keys[0].public, ["10.77.0.1/32"])
+        self.left.reaches("10.77.0.2")
+
+    def diagnosis(self):
+        return self.a.process.output()[-2000:]
+
+    def is_mapped(self):
+        flows = self.router.text("cat", "/proc/net/nf_conntrack")
+        return any("src=192.168.1.2 " in flow and " udp " in flow for flow in flows.splitlines())
+
+    def test_keepalive_keeps_the_mapping(self):
+        """T-13: without it the other side reaches nobody, with it at any time"""
+        self.assertIn("192.0.2.1:", self.right.text("wg", "show", "wg0", "endpoints"))
+        # Nothing is due meanwhile: a passive keepalive comes ten seconds after data, at the earliest.
+        rig.wait_until(lambda: not self.is_mapped(), "the router to forget", 9)
+        self.assertEqual(self.right.ping("10.77.0.1", count=1, timeout=1), 0)
+        self.a.set("peer", self.keys[1].public, "persistent-keepalive", 1)
+        rig.wait_until(self.is_mapped, "the first keepalive")
+        for _ in range(30):
+            self.left.run("sleep", 0.1)
+            self.assertTrue(self.is_mapped())
+        self.right.reaches("10.77.0.1", timeout=3)
+
+
+NAT = """
+table ip nat {
+  chain out {
+    type nat hook postrouting priority 100;
+    oifname "outside" masquerade;
+  }
+}
+"""
 
 
 if __name__ == "__main__":
