@@ -2,23 +2,16 @@
 // them damaged. Any difference in ciphertext, tag, verdict or resulting text ends the program.
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "dataplane/crypto/primitives.h"
 #include "dataplane/crypto/select.h"
+#include "tests/fuzz/require.h"
 
 namespace sluice {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "engines differ: %s\n", what);
-  std::abort();
-}
 
 // Takes bytes off the input's front; zero when there are none left.
 class Reader {

@@ -3,20 +3,16 @@
 // grammar.
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 
 #include "config/diff.h"
 #include "config/load.h"
 #include "config/render.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace sluice;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void require_single_lines(const std::vector<config::Diagnostic>& found) {
   for (const config::Diagnostic& diagnostic : found)

@@ -1,23 +1,16 @@
 // Any packet may be the one an ICMP error is about. An answer must be within the RFCs' lengths, have a right checksum,
 // and never be answered itself.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <span>
 
 #include "control/linux/icmp_error.h"
 #include "dataplane/wire/ip.h"
+#include "tests/fuzz/require.h"
 
 namespace sluice {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::abort();
-}
 
 void check(ConstBytes packet, IcmpError error) {
   const IpAddress gateway4 = *parse_address("192.0.2.1"), gateway6 = *parse_address("2001:db8::1");

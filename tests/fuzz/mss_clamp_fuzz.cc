@@ -1,24 +1,17 @@
 // Any packet may enter a tunnel that clamps. Nothing but a maximum segment size and the TCP checksum may change, the
 // checksum verdict stays what it was, and a second time changes nothing.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "dataplane/wire/ip.h"
 #include "dataplane/wire/mss_clamp.h"
+#include "tests/fuzz/require.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint16_t kMtu = 1420;
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::abort();
-}
 
 // Ones' complement sum of a whole packet: 0 and 0xffff are the same number.
 uint16_t sum_of(ConstBytes packet) { return static_cast<uint16_t>(checksum_fold(checksum_add(packet)) % 0xffff); }

@@ -1,21 +1,14 @@
 // Anybody can send ICMP. A report is read within its bounds, whatever it says, and what is believed holds together.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "control/wg/path_report.h"
 #include "dataplane/wire/ip.h"
+#include "tests/fuzz/require.h"
 
 namespace sluice {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::abort();
-}
 
 // Makes random bytes a sound ICMP message about a data message as far as they reach, so that the rest is looked at.
 void mend(Bytes packet, uint8_t how) {

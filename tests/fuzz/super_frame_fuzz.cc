@@ -1,22 +1,15 @@
 // The header in front of a packet from a TUN is the kernel's, but the packet is anybody's: any pair of them is cut
 // within its bytes, and what was cut and put together again stands for the same bytes of payload.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include "dataplane/wire/super_frame.h"
+#include "tests/fuzz/require.h"
 
 namespace sluice {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::abort();
-}
 
 void check(const VnetHeader& header, Bytes packet) {
   const auto plan = Segmentation::plan(header, packet);

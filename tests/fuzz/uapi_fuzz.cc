@@ -3,7 +3,6 @@
 // dictionary with raw bytes between them.
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,15 +12,12 @@
 #include "dataplane/crypto/primitives.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/port/eal.h"
+#include "tests/fuzz/require.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/seeded_rng.h"
 
 namespace sluice::test {
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 struct NoRoutes final : OuterRoutes {
   OuterRoute resolve(const Endpoint&, const IpAddress&, uint16_t) override { return {}; }

@@ -10,6 +10,7 @@ import ctypes
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -167,17 +168,18 @@ class Machine:
         with self.network():
             return socket.socket(family, kind, *more)
 
-    def ping(self, address, count=3, interval=0.2, size=56, timeout=None, source=None):
-        """How many of `count` echo requests were answered."""
+    def ping(self, address, *options, count=3, interval=0.05, size=56, timeout=None, source=None):
+        """How many of the first `count` echo requests were answered; those sent while the last answer was late do not
+        count, for with a deadline ping goes on until it has its number of answers. Twice is an error."""
         wait = timeout or 2
-        command = ["ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait, "-w",
+        command = ["ping", "-n", "-c", count, "-i", interval, "-s", size, "-W", wait, "-w",
                    int(count * interval + wait + 1)]
-        done = self.run(*command, *(["-I", source] if source else []), address, check=False,
+        done = self.run(*command, *options, *(["-I", source] if source else []), address, check=False,
                         timeout=count * interval + wait + 10)
-        for word in done.stdout.split(", "):
-            if word.endswith(" received"):
-                return int(word.split()[0])
-        raise RigError("%s: ping %s: %s" % (self.name, address, (done.stderr or done.stdout).strip()))
+        if " packets transmitted" not in done.stdout or "DUP!" in done.stdout:
+            raise RigError("%s: ping %s: %s" % (self.name, address, (done.stderr or done.stdout).strip()))
+        answered = {int(seq) for seq in re.findall(r"^\d+ bytes from .* icmp_seq=(\d+) ", done.stdout, re.MULTILINE)}
+        return len(answered & set(range(1, count + 1)))
 
     def reaches(self, address, timeout=15.0, **options):
         """Pings until the first answer: neighbours and handshakes take their time."""

@@ -104,3 +104,10 @@ class TwoSites:
     def wait_until_connected(self):
         for version in (4, 6):
             self.a.host.reaches(str(self.b.host_address(version).ip))
+
+
+def shipped_sites(lab, daemon="sluiced"):
+    """The two sites of the shipped examples, with the programs of the build under test."""
+    examples = os.path.join(rig.ROOT, "config", "examples")
+    return TwoSites(lab, os.path.join(examples, "paris.toml"), os.path.join(examples, "berlin.toml"),
+                    os.environ["SLUICE_BUILD"], daemon=daemon)

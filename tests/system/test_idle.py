@@ -1,11 +1,9 @@
 """idle = "adaptive" really sleeps, and wakes at once."""
-import os
 import time
 import unittest
 
 import rig
-from sites import TwoSites
-from test_sites import EXAMPLES
+from sites import shipped_sites
 
 
 class Idle(unittest.TestCase):
@@ -13,8 +11,7 @@ class Idle(unittest.TestCase):
 
     def test_an_idle_gateway_uses_under_3_percent_of_a_core(self):
         with rig.Lab() as lab:
-            sites = TwoSites(lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"),
-                             os.environ["SLUICE_BUILD"]).start()
+            sites = shipped_sites(lab).start()
             sites.wait_until_connected()
             gateway = sites.a.gateway
             settled = self.share(gateway, 1.0)  # announcements of new interfaces pass

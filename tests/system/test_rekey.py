@@ -9,8 +9,7 @@ import time
 import unittest
 
 import rig
-from sites import TwoSites
-from test_sites import EXAMPLES
+from sites import shipped_sites
 
 SCALE = 60
 SECONDS = 60
@@ -22,8 +21,7 @@ class RekeyUnderLoad(unittest.TestCase):
     def test_a_minute_of_iperf(self):
         """D-23"""
         with rig.Lab() as lab:
-            sites = TwoSites(lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"),
-                             os.environ["SLUICE_BUILD"], daemon="sluiced-fast-clock")
+            sites = shipped_sites(lab, daemon="sluiced-fast-clock")
             sites.start(environment={"SLUICE_CLOCK_SCALE": str(SCALE)})
             sites.wait_until_connected()
             gateways = [sites.a.gateway, sites.b.gateway]

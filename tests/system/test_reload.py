@@ -6,9 +6,7 @@ import signal
 import unittest
 
 import rig
-from sites import TwoSites
-
-EXAMPLES = os.path.join(rig.ROOT, "config", "examples")
+from sites import shipped_sites
 
 
 class Reload(unittest.TestCase):
@@ -18,8 +16,7 @@ class Reload(unittest.TestCase):
     def setUpClass(cls):
         cls.lab = rig.Lab()
         cls.addClassCleanup(cls.lab.close)
-        cls.sites = TwoSites(cls.lab, os.path.join(EXAMPLES, "paris.toml"), os.path.join(EXAMPLES, "berlin.toml"),
-                             os.environ["SLUICE_BUILD"]).start()
+        cls.sites = shipped_sites(cls.lab).start()
         cls.a, cls.b = cls.sites.a, cls.sites.b
         cls.sites.wait_until_connected()
         with open(cls.a.copy, encoding="utf-8") as file:

@@ -4,20 +4,11 @@
 #include <algorithm>
 #include <set>
 
+#include "tests/dpdk/pair/pair_fixture.h"
 #include "tests/support/gateway_pair.h"
 
 namespace sluice::test {
 namespace {
-
-std::vector<uint32_t> sequences(const std::vector<Packet>& packets) {
-  std::vector<uint32_t> numbers;
-  for (const Packet& packet : packets) numbers.push_back(sequence_of(packet));
-  return numbers;
-}
-
-bool strictly_ascending(const std::vector<uint32_t>& numbers) {
-  return std::adjacent_find(numbers.begin(), numbers.end(), std::greater_equal<>()) == numbers.end();
-}
 
 class EveryWay : public testing::TestWithParam<std::tuple<Family, Family, bool>> {};
 
