@@ -49,6 +49,7 @@ void ControlPlane::follow_interfaces() {
       if (a.interface == mirror->index()) own.push_back(a.address.address);
     tunnel->set_addresses(std::move(own));
   }
+  parts_.publisher.set_ports_with_ipv4(parts_.network.ports_with_ipv4());
 }
 
 // A tunnel without an MTU of its own takes what the routes to its peers leave. Set only when that changes: what the

@@ -53,6 +53,15 @@ Mirror* LinuxNetwork::tunnel_mirror(TunnelId id) noexcept {
   return it == tunnels_.end() ? nullptr : &it->second;
 }
 
+std::set<PortId> LinuxNetwork::ports_with_ipv4() const {
+  std::set<PortId> ports;
+  for (const LinkAddress& a : model_.addresses()) {
+    const auto port = own_.ports.find(a.interface);
+    if (port != own_.ports.end() && a.address.address.is_ipv4()) ports.insert(port->second);
+  }
+  return ports;
+}
+
 Result<void> LinuxNetwork::bring_up(const Mirror& mirror) {
   Netlink::LinkSettings settings;
   settings.up = true;

@@ -48,6 +48,7 @@ class LinuxNetwork final : public OuterRoutes {
   Mirror* port_mirror(PortId id) noexcept;
   Mirror* tunnel_mirror(TunnelId id) noexcept;
   std::map<PortId, Mirror>& port_mirrors() noexcept { return ports_; }
+  std::set<PortId> ports_with_ipv4() const;
   std::map<TunnelId, Mirror>& tunnel_mirrors() noexcept { return tunnels_; }
 
   Result<void> bring_up(const Mirror& mirror);

@@ -6,12 +6,18 @@ namespace sluice {
 
 void Publisher::set_fib(const Fib& fib, std::function<void()> free_old) {
   fib_ = fib;
-  fib_changed_ = true;
+  changed_ = true;
   if (free_old) free_old_.push_back(std::move(free_old));
 }
 
+void Publisher::set_ports_with_ipv4(std::set<PortId> ports) {
+  if (ports_with_ipv4_ == ports) return;
+  ports_with_ipv4_ = std::move(ports);
+  changed_ = true;
+}
+
 void Publisher::publish_if_changed() {
-  if (!fib_changed_ && !wireguard_.dirty()) return;
+  if (!changed_ && !wireguard_.dirty()) return;
   auto root = std::make_unique<Published>();
   root->fib = fib_;
   for (const auto& tunnel : wireguard_.tunnels()) {
@@ -23,6 +29,7 @@ void Publisher::publish_if_changed() {
     const ReversePath reverse_path = i < reverse_paths_.size() ? reverse_paths_[i] : ReversePath::kAny;
     PortView view{port->id(), port->mac(), port->mtu()};
     view.reverse_path = reverse_path;
+    view.has_ipv4 = !ports_with_ipv4_ || ports_with_ipv4_->contains(port->id());
     root->ports.push_back(view);
     root->checks_reverse_path |= reverse_path != ReversePath::kAny;
   }
@@ -31,7 +38,7 @@ void Publisher::publish_if_changed() {
   dataplane_.publish(std::move(root));
 
   // Only now may the grace periods of what the old root reaches begin.
-  fib_changed_ = false;
+  changed_ = false;
   wireguard_.published();
   for (auto& free_it : free_old_) dataplane_.retire(std::move(free_it));
   free_old_.clear();

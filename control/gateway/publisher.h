@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,8 @@ class Publisher {
   void set_fib(const Fib& fib, std::function<void()> free_old);
   // Before the first publication; ports without one believe every source.
   void set_reverse_paths(std::vector<ReversePath> by_port) { reverse_paths_ = std::move(by_port); }
+  // Ports whose mirror has an IPv4 address; until the first call all are believed to have one.
+  void set_ports_with_ipv4(std::set<PortId> ports);
   void publish_if_changed();
 
  private:
@@ -27,7 +31,8 @@ class Publisher {
   Wireguard& wireguard_;
   Fib fib_;
   std::vector<ReversePath> reverse_paths_;
-  bool fib_changed_ = true;
+  std::optional<std::set<PortId>> ports_with_ipv4_;
+  bool changed_ = true;
   std::vector<std::function<void()>> free_old_;
 };
 

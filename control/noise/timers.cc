@@ -68,6 +68,8 @@ void TimerState::handshake_complete() noexcept {
 
 void TimerState::private_key_changed() noexcept { last_handshake_sent_ = {}; }
 
+void TimerState::way_opened() noexcept { last_handshake_sent_ = {}; }
+
 bool TimerState::may_send_handshake(MonoTime now) const noexcept {
   return last_handshake_sent_.is_never() || now - last_handshake_sent_ >= kRekeyTimeout;
 }

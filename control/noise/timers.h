@@ -77,6 +77,7 @@ class TimerState {
   void session_derived(MonoTime now) noexcept;  // either role
   void handshake_complete() noexcept;           // initiator: response accepted; responder: key confirmed
   void private_key_changed() noexcept;          // a new handshake may start at once
+  void way_opened() noexcept;                   // likewise: what was sent before got nowhere
 
   // What is due at `now`. Each expiry is reported once; `rng` draws the jitter.
   TimerActions evaluate(const Stamps& stamps, MonoTime now, Rng& rng) noexcept;

@@ -226,12 +226,24 @@ void Wireguard::update_outer(PeerControl& peer) {
   if (old && same_way(*old, *route)) return;
   const bool became_ready =
       route->state == OuterRoute::State::kReady && (!old || old->state != OuterRoute::State::kReady);
+  const bool way_opened =
+      route->state != OuterRoute::State::kNoRoute && old && old->state == OuterRoute::State::kNoRoute;
   route->serial = ++last_serial_;
   peer.shared->outer.store(route.release(), std::memory_order_release);
   if (old) parts_.dataplane.retire([old] { delete old; });
+  if (way_opened) on_way_opened(peer);
   if (!became_ready) return;
   if (!peer.held_message.empty()) send_held_message(peer);
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
+}
+
+// There was no way to the peer, and now there is: a lease has come, an address has moved here (VRRP), a cable is back.
+// Who wants to stay connected starts over at once instead of with the next retry. A session from before is no reason
+// not to: the peer may have another one by now, with the gateway that was at this address in the meantime.
+void Wireguard::on_way_opened(PeerControl& peer) {
+  if (peer.persistent_keepalive == 0 && !peer.sent) return;
+  peer.timers.way_opened();
+  start_handshake(peer);
 }
 
 void Wireguard::on_routes_changed() noexcept { refresh_slot_ = 0; }

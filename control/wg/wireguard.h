@@ -143,6 +143,7 @@ class Wireguard {
   bool on_probe_answer(TunnelId tunnel, ConstBytes packet);
 
   // events.cc
+  void on_way_opened(PeerControl& peer);
   void on_event(const Event& event);
   void try_next_address(PeerControl& peer);
   void post(WorkerId worker, const Command& command);

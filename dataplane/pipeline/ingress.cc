@@ -2,6 +2,7 @@
 //   parse_frames   one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is Linux's
 //   take_messages  UDP datagrams to an own address are put together if they came in fragments; those to a listen port
 //                  become WireGuard messages
+//   take_leases    while the port has no IPv4 address: what a DHCP server says to it is Linux's
 // The messages go on in inbound.cc, everything else in forward.cc.
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
@@ -173,6 +174,25 @@ void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noex
   });
 }
 
+// DHCP over IPv4 to a client, in one piece.
+bool is_lease(ConstBytes packet) noexcept {
+  constexpr uint16_t kBootpClient = 68;
+  if (version_of(packet) != Family::kIpv4) return false;
+  const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
+  const size_t offset = ip->header_size();
+  if (ip->protocol != kProtocolUdp || ip->is_fragment() || packet.size() < offset + sizeof(UdpHeader)) return false;
+  return reinterpret_cast<const UdpHeader*>(packet.data() + offset)->destination_port.host() == kBootpClient;
+}
+
+// A server sends its offer to the address that it offers (RFC 2131, section 4.1), which is nobody's yet.
+void take_leases(WorkerContext& context, Burst& packets) noexcept {
+  keep_if(packets, [&](rte_mbuf* m) {
+    if (!is_lease(bytes_of(m))) return true;
+    context.punts->punt(m, PuntReason::kLocal, context.now);
+    return false;
+  });
+}
+
 }  // namespace
 
 void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept {
@@ -216,6 +236,8 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   clock.finished(Stage::take_messages, sound);
 
   if (!messages.empty()) receive_messages(context, messages, clock);
+  if (!context.published->ports[in.value].has_ipv4) [[unlikely]]
+    take_leases(context, frames);
   if (!frames.empty()) {
     look_up_destination(context, frames, clock);
     forward_packets(context, frames, Origin::kNetwork, clock);

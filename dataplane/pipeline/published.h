@@ -37,6 +37,7 @@ struct PortView {
   uint16_t mtu = 1500;
   TunnelId tunnel = kNoTunnel;  // whose inner_port it is
   ReversePath reverse_path = ReversePath::kAny;
+  bool has_ipv4 = true;  // Linux has an IPv4 address on its mirror
 };
 
 struct Published {

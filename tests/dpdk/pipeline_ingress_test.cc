@@ -138,6 +138,24 @@ TEST_F(Ingress, PuntsWhatIsForTheGatewayWithoutPadding) {
   expect_punt(PacketBuilder(64).udp(5000, 5001).ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac));
 }
 
+TEST_F(Ingress, LeasesAreLinuxsWhileAPortHasNoIpv4Address) {
+  const auto datagram = [](uint16_t port, Ipv4Fields fields = {}) {
+    return PacketBuilder(300).udp(67, port).ipv4(kX, "198.51.100.77", fields).ethernet(kWanMac, kRouterMac);
+  };
+  const auto expect_no_route = [&](const Octets& frame) {
+    bench.receive(frame);
+    EXPECT_EQ(bench.drops(), (Drops{{"no_route", 1}}));
+    bench.punted();  // an ICMP error is due
+  };
+  expect_no_route(datagram(68));
+  bench.published().ports[kWan.value].has_ipv4 = false;
+  expect_punt(datagram(68));
+  expect_punt(datagram(68, {.options_size = 4}));
+  expect_no_route(datagram(69));
+  expect_no_route(datagram(68, {.more_fragments = true}));
+  expect_no_route(datagram(68, {.protocol = 6}));
+}
+
 TEST_F(Ingress, DatagramEndsAtItsUdpLength) {  // D-15
   Octets message = session.seal(counter++, {});
   const auto udp_size = static_cast<uint16_t>(message.size() + 8);

@@ -41,3 +41,57 @@ class Frr:
     def stop(self):
         for daemon in reversed(self.daemons):
             daemon.stop()
+
+
+class Keepalived:
+    """VRRP only. kill() is the host's crash: nothing is said to the others, and what it had set stays as it was."""
+
+    def __init__(self, machine, text):
+        self.machine = machine
+        machine.run("install", "-m", "600", "/dev/stdin", "/run/keepalived.conf", stdin=text)
+        self.process = machine.start(
+            rig.program("keepalived"), "--dont-fork", "--vrrp", "--log-console", "--log-detail", "--use-file",
+            "/run/keepalived.conf", "--pid", "/run/keepalived.pid", "--vrrp_pid", "/run/vrrp.pid")
+
+    def output(self):
+        return self.process.output()
+
+    def kill(self):
+        for name in ("keepalived", "vrrp"):
+            self.machine.run("sh", "-c", "kill -KILL $(cat /run/%s.pid)" % name)
+        self.process.wait()
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Dnsmasq:
+    """A DHCP server, and nothing else, on one interface."""
+
+    def __init__(self, machine, interface, *options):
+        self.process = machine.start(rig.program("dnsmasq"), "--no-daemon", "--conf-file=/dev/null", "--port=0",
+                                     "--bind-interfaces", "--interface=" + interface, "--dhcp-authoritative",
+                                     "--dhcp-leasefile=/run/dnsmasq.leases", "--user=root", "--log-dhcp", *options)
+        self.process.ready(lambda: "DHCP, IP range" in self.process.output(), "its range")
+
+    def output(self):
+        return self.process.output()
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Dhclient:
+    """ISC's DHCP client with Debian's script, on a machine whose resolv.conf is its own."""
+
+    def __init__(self, machine, interface):
+        self.machine, self.interface = machine, interface
+        machine.run("sh", "-c", "touch /run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf")
+        self.process = machine.start(rig.program("dhclient"), "-4", "-d", "-v", "-lf", "/run/dhclient.leases", "-pf",
+                                     "/run/dhclient.pid", interface)
+
+    def output(self):
+        return self.process.output()
+
+    def stop(self):
+        return self.process.stop()

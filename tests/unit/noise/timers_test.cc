@@ -336,6 +336,16 @@ TEST_F(TimersTest, NewPrivateKeyMayStartAtOnce) {  // U-20
   EXPECT_EQ(initiations.size(), 2u);
 }
 
+TEST_F(TimersTest, ANewWayMayBeTriedAtOnce) {
+  want_handshake();
+  run_until(1s);
+  want_handshake();
+  EXPECT_EQ(initiations.size(), 1u);
+  timers.way_opened();
+  want_handshake();
+  EXPECT_EQ(initiations.size(), 2u);
+}
+
 TEST_F(TimersTest, LastMinuteHandshakeOncePerSession) {  // T-10
   establish();
   run_until(166s);
