@@ -71,6 +71,7 @@ class Paths(unittest.TestCase):
                                  check=False).stdout), "a refusal")
             self.assertIn("1320", refusals)
         self.assertEqual(sites.path_mtu(sites.a), 1400)
+        sites.a.host.reaches(sites.b.address(4), size=1292)  # B finds the path by its first answer, which is lost
         self.assertEqual(sites.a.host.ping(sites.b.address(4), count=3, size=1292), 3)
         self.assertEqual(self.tunnel_mtu(sites.a), 1420)  # other peers are not this one
 
