@@ -239,12 +239,13 @@ class Lab:
         if not self.keep:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def popen(self, command, what, environment=None):
+    def popen(self, command, what, environment=None, descriptors=()):
+        """Starts it in the background, with these descriptors beside the standard ones."""
         log = os.path.join(self.directory, "%s.%d.log" % (what, len(self.processes)))
         with open(log, "wb") as file:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                                      env=dict(self.environment, **(environment or {})), preexec_fn=self.before_exec,
-                                     start_new_session=True)
+                                     start_new_session=True, pass_fds=descriptors)
         process = Process(child, log, what)
         self.processes.append(process)
         return process
