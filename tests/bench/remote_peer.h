@@ -1,11 +1,8 @@
-// The other end of a handshake: an initiator with a key of its own, made of the project's own handshake functions.
+// The other end of a handshake: an initiator with a key of its own, that puts its messages into frames.
 #pragma once
 
-#include <optional>
-
-#include "control/noise/cookie.h"
-#include "control/noise/handshake.h"
 #include "tests/bench/gateway.h"
+#include "tests/bench/initiator.h"
 
 namespace sluice::bench {
 
@@ -27,15 +24,9 @@ class RemotePeer {
   rte_mbuf* frame_with(ConstBytes message);
 
   Gateway& gateway_;
-  Rng& rng_;
-  LocalIdentity own_;
-  RemoteIdentity remote_;
-  CookieJar cookies_;
+  Initiator initiator_;
   Endpoint endpoint_;
   PeerControl* peer_;
-  WallTime stamp_;
-  std::optional<SentInitiation> sent_;
-  std::optional<SessionKeys> keys_;
 };
 
 }  // namespace sluice::bench
