@@ -5,6 +5,9 @@
 #include <rte_pause.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <optional>
@@ -43,6 +46,26 @@ std::vector<ReceiveQueue> queues_of(WorkerId worker, uint16_t workers, std::span
 // An eighth of the packet buffers may wait for handshakes, all workers together.
 StagedPackets::Limits staged_limits(const rte_mempool* pool, uint16_t workers) {
   return {.peers = 4096, .packets = pool->size / 8 / workers};
+}
+
+// As linux/sched/types.h has it.
+struct SchedulingAttributes {
+  uint32_t size = sizeof(SchedulingAttributes);
+  uint32_t policy = 0;  // SCHED_OTHER
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime = 0, deadline = 0, period = 0;
+};
+
+// A worker that sleeps shares its core with whatever else the host does. It asks Linux (6.12 and later) for the
+// shortest turns: no more of the processor than its share, but soon, since others wait for its packets. Earlier
+// versions take no notice.
+void ask_for_short_turns() noexcept {
+  SchedulingAttributes attributes;
+  attributes.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(gettid()));
+  attributes.runtime = 100'000;  // nanoseconds
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 }  // namespace
@@ -326,6 +349,7 @@ void Worker::run() noexcept {
 // system call, not three, and the core is somebody else's whenever there is nothing to do.
 void Worker::run_sleeping() noexcept {
   State& s = *state_;
+  ask_for_short_turns();
   while (!s.stopping.load(std::memory_order_relaxed)) {
     s.idle_wait.prepare();
     const bool awake = s.more != 0 || s.mailbox.worker_has_work() || !s.may_sleep();
