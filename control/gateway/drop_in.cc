@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <rte_mbuf.h>
+#include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -39,9 +40,10 @@ namespace {
 
 constexpr PortId kTunPort{0}, kSocketPort{1};
 constexpr uint16_t kDefaultMtu = 1420;
-constexpr uint32_t kBuffers = 6144, kLargeBuffers = 32;
-constexpr unsigned kMemoryMib = 32;
+constexpr uint32_t kBuffers = 2048, kBuffersPerWorker = 4096, kLargeBuffers = 32;
+constexpr unsigned kMemoryMib = 16, kMemoryMibPerWorker = 16;
 constexpr unsigned kPuntsPerTurn = 64;
+constexpr unsigned kDefaultWorkers = 4;  // at most
 
 struct FreeMbuf {
   void operator()(rte_mbuf* packet) const noexcept { rte_pktmbuf_free(packet); }
@@ -60,18 +62,33 @@ Result<void> set_mtu(const std::string& interface, uint16_t mtu) {
   return Error{"interface " + interface + ": cannot set its MTU: " + std::strerror(code), code};
 }
 
-Result<int> make_tun(const std::string& interface) {
-  auto fd = create_tun_device(interface, IFF_TUN | IFF_VNET_HDR);
-  if (!fd) return fd;
-  if (auto set = set_mtu(interface, kDefaultMtu); !set) {
-    close(*fd);
-    return set.error();
+// On a host with a few cores only, whoever sends and receives needs them as much as we do.
+unsigned workers_for_this_host() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
+  return std::clamp<unsigned>(static_cast<unsigned>(CPU_COUNT(&cores)) / 2, 1, kDefaultWorkers);
+}
+
+// The descriptors of its queues, one for each worker.
+Result<std::vector<int>> make_tun(const std::string& interface, unsigned workers) {
+  const auto flags = static_cast<short>(IFF_TUN | IFF_VNET_HDR | (workers > 1 ? IFF_MULTI_QUEUE : 0));
+  std::vector<int> fds;
+  const auto give_up = [&fds](Error why) {
+    for (const int fd : fds) close(fd);
+    return why;
+  };
+  for (unsigned i = 0; i < workers; ++i) {
+    auto fd = i == 0 ? create_tun_device(interface, flags) : attach_tun_queue(interface, flags);
+    if (!fd) return give_up(fd.error());
+    fds.push_back(*fd);
   }
-  return fd;
+  if (auto set = set_mtu(interface, kDefaultMtu); !set) return give_up(set.error());
+  return fds;
 }
 
 // A descriptor that somebody else has opened: it must be what we think.
-Result<int> adopt_tun(int fd) {
+Result<std::vector<int>> adopt_tun(int fd) {
   ifreq request{};
   if (ioctl(fd, TUNGETIFF, &request) != 0)
     return Error{"WG_TUN_FD: descriptor " + std::to_string(fd) + " is not a TUN: " + std::strerror(errno), errno};
@@ -80,7 +97,7 @@ Result<int> adopt_tun(int fd) {
     return Error{"WG_TUN_FD: the TUN needs IFF_NO_PI and IFF_VNET_HDR", EINVAL};
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return fd;
+  return std::vector<int>{fd};
 }
 
 // Readable when the file at `path` goes away.
@@ -248,7 +265,7 @@ struct DropIn::State {
     if (dataplane) dataplane->stop();
   }
 
-  Result<void> start_dataplane(const std::string& interface, int tun);
+  Result<void> start_dataplane(const std::string& interface, const std::vector<int>& tun, unsigned workers);
   Result<void> start_control(const std::string& interface, int tun);
   Result<void> serve(const Options& options);
   void serve_api(const std::string& interface);
@@ -256,28 +273,30 @@ struct DropIn::State {
 
 Result<std::unique_ptr<DropIn>> DropIn::start(const Options& options, const Clock& clock) {
   if (!crypto_init()) return Error{"the system gives no random numbers"};
-  auto tun = options.tun >= 0 ? adopt_tun(options.tun) : make_tun(options.interface);
+  const unsigned workers = options.workers != 0 ? options.workers : workers_for_this_host();
+  auto tun = options.tun >= 0 ? adopt_tun(options.tun) : make_tun(options.interface, workers);
   if (!tun) return tun.error();
   auto state = std::make_unique<State>(clock);
-  if (auto done = state->start_dataplane(options.interface, *tun); !done) return done.error();
-  if (auto done = state->start_control(options.interface, *tun); !done) return done.error();
+  if (auto done = state->start_dataplane(options.interface, *tun, workers); !done) return done.error();
+  if (auto done = state->start_control(options.interface, tun->front()); !done) return done.error();
   if (auto done = state->serve(options); !done) return done.error();
   if (auto done = state->dataplane->start(); !done) return done.error();
-  spdlog::info("{}: engine {}", options.interface, state->dataplane->engine_name());
+  spdlog::info("{}: {} workers, engine {}", options.interface, workers, state->dataplane->engine_name());
   return std::unique_ptr<DropIn>(new DropIn(std::move(state)));
 }
 
 DropIn::DropIn(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DropIn::~DropIn() = default;
 
-Result<void> DropIn::State::start_dataplane(const std::string& interface, int tun) {
+Result<void> DropIn::State::start_dataplane(const std::string& interface, const std::vector<int>& tun,
+                                            unsigned workers) {
   EalOptions options;
-  options.worker_cores = {kAnyCore};
+  options.worker_cores.assign(workers, kAnyCore);
   options.hugepages = EalOptions::Hugepages::kNever;
-  options.memory_mib = kMemoryMib;
+  options.memory_mib = kMemoryMib + workers * kMemoryMibPerWorker;
   if (auto started = start_eal(options); !started) return started;
   environment.started = true;
-  auto pool = make_packet_pool("packets", kBuffers, kPacketMetaSize, 1500);
+  auto pool = make_packet_pool("packets", kBuffers + workers * kBuffersPerWorker, kPacketMetaSize, 1500);
   if (!pool) return pool.error();
   auto large = make_large_packet_pool("large", kLargeBuffers, kPacketMetaSize);
   if (!large) return large.error();
@@ -285,16 +304,16 @@ Result<void> DropIn::State::start_dataplane(const std::string& interface, int tu
   const Buffers buffers{pool->get(), large_buffers.get()};
 
   std::vector<std::unique_ptr<Port>> ports;
-  auto tun_port = make_tun_port(kTunPort, interface, tun, buffers);
+  auto tun_port = make_tun_port(kTunPort, interface, tun, static_cast<uint16_t>(workers), buffers);
   if (!tun_port) return tun_port.error();
   ports.push_back(std::move(*tun_port));
-  auto udp_port = make_udp_socket_port(kSocketPort, "socket", buffers);
+  auto udp_port = make_udp_socket_port(kSocketPort, "socket", static_cast<uint16_t>(workers), buffers);
   if (!udp_port) return udp_port.error();
   socket_port = udp_port->get();
   ports.push_back(std::move(*udp_port));
 
   Dataplane::Options wanted;
-  wanted.worker_cores = {kAnyCore};
+  wanted.worker_cores = options.worker_cores;
   wanted.idle = IdlePolicy::kSleep;
   auto made = Dataplane::create(wanted, std::move(*pool), std::move(ports), clock, rng);
   if (!made) return made.error();

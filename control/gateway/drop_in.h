@@ -13,10 +13,12 @@ namespace sluice {
 
 class DropIn {
  public:
+  static constexpr unsigned kMaxWorkers = 16;
   struct Options {
     std::string interface;
-    int tun = -1;     // an open TUN to use (WG_TUN_FD); -1: one is made
-    int socket = -1;  // a listening Unix socket to serve (WG_UAPI_FD); -1: one is made
+    int tun = -1;          // an open TUN to use (WG_TUN_FD); -1: one is made
+    int socket = -1;       // a listening Unix socket to serve (WG_UAPI_FD); -1: one is made
+    unsigned workers = 0;  // 0: as many as suit the cores that we may use
   };
   // Interface and socket exist, worker runs; on error nothing is left behind. `clock` outlives it.
   static Result<std::unique_ptr<DropIn>> start(const Options& options, const Clock& clock);

@@ -31,12 +31,20 @@ void forbid_core_dumps() {
 }
 
 // A number in the environment; -1: not set, or none.
-int descriptor_from(const char* variable) {
+int number_from(const char* variable) {
   const char* text = std::getenv(variable);
   if (text == nullptr) return -1;
-  int fd = -1;
-  const auto [end, error] = std::from_chars(text, text + std::strlen(text), fd);
-  return error == std::errc{} && *end == 0 ? fd : -1;
+  int number = -1;
+  const auto [end, error] = std::from_chars(text, text + std::strlen(text), number);
+  return error == std::errc{} && *end == 0 ? number : -1;
+}
+
+// For those that are started by others, as by wg-quick. 0: it does not say.
+Result<unsigned> workers_from_environment() {
+  if (std::getenv("SLUICE_WORKERS") == nullptr) return 0u;
+  const int number = number_from("SLUICE_WORKERS");
+  if (number >= 1 && number <= int{DropIn::kMaxWorkers}) return static_cast<unsigned>(number);
+  return Error{"SLUICE_WORKERS: a number from 1 to " + std::to_string(DropIn::kMaxWorkers)};
 }
 
 // LOG_LEVEL as every userspace WireGuard reads it; anything else is the default.
@@ -62,12 +70,20 @@ int run_gateway(const std::string& file, const Clock& clock) {
   return 0;
 }
 
-int run_drop_in(const std::string& interface, bool foreground, const Clock& clock) {
+int run_drop_in(const std::string& interface, unsigned workers, bool foreground, const Clock& clock) {
   const char* level = std::getenv("LOG_LEVEL");
   spdlog::set_level(log_level(level));
+  if (workers == 0) {
+    const auto wanted = workers_from_environment();
+    if (!wanted) {
+      complain(wanted.error().what);
+      return 1;
+    }
+    workers = *wanted;
+  }
   std::optional<Readiness> parent;
   if (!foreground) parent.emplace(daemonise(level != nullptr ? DaemonOutput::kKept : DaemonOutput::kNone));
-  auto tunnel = DropIn::start({interface, descriptor_from("WG_TUN_FD"), descriptor_from("WG_UAPI_FD")}, clock);
+  auto tunnel = DropIn::start({interface, number_from("WG_TUN_FD"), number_from("WG_UAPI_FD"), workers}, clock);
   if (!tunnel) {
     complain(tunnel.error().what);
     return 1;
@@ -83,10 +99,14 @@ int sluiced_main(int argc, char** argv, const Clock& clock) {
   CLI::App app{"sluiced: WireGuard gateway that moves packets in user space"};
   std::string file, interface;
   bool foreground = false;
+  unsigned workers = 0;
   auto* config = app.add_option("-c,--config", file, "the gateway that this configuration file (TOML) describes");
   app.add_option("interface", interface, "one tunnel on this host, as wg-quick and its like start it")
       ->excludes(config);
   app.add_flag("-f,--foreground", foreground, "with an interface: stay in the foreground")->excludes(config);
+  app.add_option("-w,--workers", workers, "with an interface: threads that move packets (default: by cores)")
+      ->check(CLI::Range(1u, DropIn::kMaxWorkers))
+      ->excludes(config);
   app.set_version_flag("--version", "sluiced " SLUICE_VERSION);
   try {
     app.parse(argc, argv);
@@ -99,7 +119,7 @@ int sluiced_main(int argc, char** argv, const Clock& clock) {
   forbid_core_dumps();
   if (!file.empty()) return run_gateway(file, clock);
   const char* stay = std::getenv("WG_PROCESS_FOREGROUND");
-  return run_drop_in(interface, foreground || (stay != nullptr && std::string_view(stay) == "1"), clock);
+  return run_drop_in(interface, workers, foreground || (stay != nullptr && std::string_view(stay) == "1"), clock);
 }
 
 }  // namespace sluice

@@ -34,6 +34,20 @@ std::string why_not_opened(const std::string& name, int code) {
   return head;
 }
 
+Result<int> open_tun(const std::string& name, short flags) {
+  const int fd = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return Error{why_not_opened(name, errno), errno};
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_flags = static_cast<short>(flags | IFF_NO_PI);
+  if (::ioctl(fd, TUNSETIFF, &request) < 0) {
+    const int code = errno;
+    ::close(fd);
+    return Error{why_not_created(name, code), code};
+  }
+  return fd;
+}
+
 }  // namespace
 
 Result<int> create_tun_device(const std::string& name, short flags) {
@@ -43,17 +57,9 @@ Result<int> create_tun_device(const std::string& name, short flags) {
   if (name.find('%') != std::string::npos) return Error{why_not_created(name, EINVAL), EINVAL};  // a pattern to Linux
   // Without this a driver of a physical interface would answer EBUSY or EINVAL just as a bad name does.
   if (if_nametoindex(name.c_str()) != 0) return Error{why_not_created(name, EEXIST), EEXIST};
-  const int fd = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return Error{why_not_opened(name, errno), errno};
-  ifreq request{};
-  name.copy(request.ifr_name, IFNAMSIZ - 1);
-  request.ifr_flags = static_cast<short>(flags | IFF_NO_PI | IFF_TUN_EXCL);
-  if (::ioctl(fd, TUNSETIFF, &request) < 0) {
-    const int code = errno;
-    ::close(fd);
-    return Error{why_not_created(name, code), code};
-  }
-  return fd;
+  return open_tun(name, static_cast<short>(flags | IFF_TUN_EXCL));
 }
+
+Result<int> attach_tun_queue(const std::string& name, short flags) { return open_tun(name, flags); }
 
 }  // namespace sluice

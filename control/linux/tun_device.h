@@ -12,4 +12,7 @@ namespace sluice {
 // /dev/net/tun, no CAP_NET_ADMIN, name taken, name too long.
 Result<int> create_tun_device(const std::string& name, short flags);
 
+// One more queue of an interface that was made with the same `flags`, IFF_MULTI_QUEUE among them.
+Result<int> attach_tun_queue(const std::string& name, short flags);
+
 }  // namespace sluice

@@ -15,6 +15,17 @@ namespace sluice {
 struct PortCounters {
   uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0;
   uint64_t tx_packets = 0, tx_bytes = 0, tx_errors = 0;
+
+  PortCounters& operator+=(const PortCounters& other) noexcept {
+    rx_packets += other.rx_packets;
+    rx_bytes += other.rx_bytes;
+    rx_missed += other.rx_missed;
+    rx_errors += other.rx_errors;
+    tx_packets += other.tx_packets;
+    tx_bytes += other.tx_bytes;
+    tx_errors += other.tx_errors;
+    return *this;
+  }
 };
 
 // How a worker that has nothing to do may wait for a queue to have traffic.

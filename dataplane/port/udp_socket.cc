@@ -12,9 +12,12 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <span>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
@@ -24,11 +27,13 @@ namespace {
 
 constexpr int kSocketBuffer = 4 << 20;
 constexpr size_t kMaxDatagram = 65536;
-constexpr unsigned kMostMessages = 32;    // per system call, in
-constexpr unsigned kMostSegments = 64;    // of one datagram, out: as many as every kernel takes
-constexpr size_t kMostSuperSize = 65000;  // payload of one datagram, headers of the kernel's left room for
-constexpr unsigned kMostFrames = 64;      // per system call, out
-constexpr int kSendPatience = 5;          // ms that a full socket may hold up the worker
+constexpr unsigned kMostMessages = 32;     // per system call, in
+constexpr unsigned kMostSegments = 64;     // of one datagram, out: as many as every kernel takes
+constexpr size_t kMostSuperSize = 65000;   // payload of one datagram, headers of the kernel's left room for
+constexpr unsigned kMostFrames = 64;       // per system call, out
+constexpr int kSendPatience = 5;           // ms that a full socket may hold up the worker
+constexpr unsigned kCloseAttempts = 2000;  // to bind a port that is on its way out; workers wait for a busy processor
+constexpr std::chrono::milliseconds kCloseInterval(1);
 
 // The address and port a socket is bound to or a datagram comes from, either family.
 union SocketAddress {
@@ -89,7 +94,9 @@ Error why_not_bound(uint16_t port, int code) {
   return {what + ": " + std::strerror(code), code};
 }
 
-Result<Descriptor> bind_socket(int family, uint16_t port) {
+enum class Sharing : uint8_t { kNone, kGroup };
+
+Result<Descriptor> bind_socket(int family, uint16_t port, Sharing sharing) {
   Descriptor fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return why_not_bound(port, errno);
   SocketAddress address{};
@@ -102,20 +109,36 @@ Result<Descriptor> bind_socket(int family, uint16_t port) {
     address.ipv6.sin6_port = htons(port);
     size = sizeof address.ipv6;
   }
+  if (sharing == Sharing::kGroup) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (bind(fd.get(), &address.any, size) != 0) return why_not_bound(port, errno);
   return fd;
 }
 
-struct BothSockets {
-  Descriptor ipv4, ipv6;
-};
+constexpr size_t kFamilies = 2;
+constexpr std::array<int, kFamilies> kAddressFamilies{AF_INET, AF_INET6};
+size_t index_of(Family family) noexcept { return family == Family::kIpv4 ? 0 : 1; }
 
-Result<BothSockets> bind_both(uint16_t port) {
-  auto ipv4 = bind_socket(AF_INET, port);
+using Group = std::vector<Descriptor>;  // sockets on one port, one for each worker
+
+// The first is bound as the only one, which nobody else's socket on that port allows; then it lets the others join.
+Result<Group> bind_group(int family, uint16_t port, size_t size) {
+  Group group;
+  for (size_t i = 0; i < size; ++i) {
+    if (i == 1) set_option(group[0].get(), SOL_SOCKET, SO_REUSEPORT, 1);
+    auto bound = bind_socket(family, port, i == 0 ? Sharing::kNone : Sharing::kGroup);
+    if (!bound) return bound.error();
+    group.push_back(std::move(*bound));
+  }
+  return group;
+}
+
+// IPv6's is empty on a host without it.
+Result<std::array<Group, kFamilies>> bind_groups(uint16_t port, size_t size) {
+  auto ipv4 = bind_group(AF_INET, port, size);
   if (!ipv4) return ipv4.error();
-  auto ipv6 = bind_socket(AF_INET6, port);
-  if (!ipv6 && ipv6.error().code == EADDRINUSE) return ipv6.error();  // else: a host without IPv6
-  return BothSockets{std::move(*ipv4), ipv6 ? std::move(*ipv6) : Descriptor()};
+  auto ipv6 = bind_group(AF_INET6, port, size);
+  if (!ipv6 && ipv6.error().code == EADDRINUSE) return ipv6.error();
+  return std::array<Group, kFamilies>{std::move(*ipv4), ipv6 ? std::move(*ipv6) : Group()};
 }
 
 // Something that is never readable and is no socket: stands in for one under its number.
@@ -426,16 +449,29 @@ bool Outbox::send_again(int fd, msghdr& header, const Message& message) noexcept
 
 // ---- the port ------------------------------------------------------------------------------------------------------
 
+// What one worker needs: one that receives, by the queue of its number of each family, and one that transmits.
+struct Lane {
+  std::array<Inbox, kFamilies> inboxes;
+  Outbox outbox;
+  std::array<bool, kFamilies> segmentation{true, true};
+  LivePortCounters counters;
+};
+
 class SocketPort final : public UdpSocketPort {
  public:
-  SocketPort(PortId id, const std::string& name, const Buffers& buffers)
-      : UdpSocketPort(id, name), buffers_(buffers), fds_{Descriptor(nothing()), Descriptor(nothing())} {}
+  SocketPort(PortId id, const std::string& name, uint16_t workers, const Buffers& buffers)
+      : UdpSocketPort(id, name), buffers_(buffers) {
+    for (uint16_t w = 0; w < workers; ++w) lanes_.push_back(std::make_unique<Lane>());
+    for (size_t q = 0; q < kFamilies * workers; ++q) fds_.emplace_back(nothing());
+  }
 
-  bool has_descriptors() const noexcept { return fds_[0].valid() && fds_[1].valid(); }
+  bool has_descriptors() const noexcept {
+    return std::all_of(fds_.begin(), fds_.end(), [](const Descriptor& fd) { return fd.valid(); });
+  }
 
   Carries carries() const noexcept override { return Carries::kDatagrams; }
-  uint16_t receive_queues() const noexcept override { return 2; }
-  uint16_t transmit_queues() const noexcept override { return 1; }
+  uint16_t receive_queues() const noexcept override { return static_cast<uint16_t>(fds_.size()); }
+  uint16_t transmit_queues() const noexcept override { return static_cast<uint16_t>(lanes_.size()); }
   uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override;
   uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override;
   Wakeup wakeup(uint16_t queue) noexcept override { return {Wakeup::Kind::kFd, fds_[queue].get()}; }
@@ -444,71 +480,91 @@ class SocketPort final : public UdpSocketPort {
   Mac mac() const noexcept override { return {}; }
   uint16_t mtu() const noexcept override { return UINT16_MAX; }
   bool link_up() const noexcept override { return true; }
-  PortCounters counters() const noexcept override { return counters_.read(); }
+  PortCounters counters() const noexcept override;
   std::string device() const override { return "socket"; }
   Offloads offloads() const noexcept override { return {.ipv4_checksum = true, .udp_checksum = true}; }
 
   Result<void> open(uint16_t port) override;
   void close() override;
-  bool has(Family family) const noexcept override { return open_[family == Family::kIpv4 ? 0 : 1]; }
+  bool has(Family family) const noexcept override { return open_[index_of(family)]; }
   void set_mark(uint32_t mark) override;
 
  private:
-  void replace(unsigned index, const Descriptor& socket) noexcept;
+  std::span<Descriptor> sockets_of(size_t family) noexcept {
+    return std::span(fds_).subspan(family * lanes_.size(), lanes_.size());
+  }
+  void replace(size_t family, const Group& group) noexcept;
 
-  Buffers buffers_;
-  // Descriptor numbers for life: what stands behind them is swapped under the worker (dup3), so that it needs to be
-  // told nothing and never meets a number that has become somebody else's.
-  std::array<Descriptor, 2> fds_;
-  std::array<bool, 2> open_{};            // control only
-  uint32_t mark_ = 0;                     // control only
-  std::atomic<uint16_t> listen_port_{0};  // written by control, read by the worker
-  std::array<Inbox, 2> inboxes_;          // from here on: the worker only
-  Outbox outbox_;
-  std::array<bool, 2> segmentation_{true, true};
-  LivePortCounters counters_;
+  const Buffers buffers_;
+  // By receive queue. Descriptor numbers for life: what stands behind them is swapped under the workers (dup3), so that
+  // they need to be told nothing and never meet a number that has become somebody else's.
+  std::vector<Descriptor> fds_;
+  std::array<bool, kFamilies> open_{};  // control only, as the next two
+  uint32_t mark_ = 0;
+  uint16_t closed_port_ = 0;              // the last
+  std::atomic<uint16_t> listen_port_{0};  // written by control, read by workers
+  std::vector<std::unique_ptr<Lane>> lanes_;
 };
 
 Result<void> SocketPort::open(uint16_t port) {
-  auto sockets = bind_both(port);
-  if (!sockets) return sockets.error();
-  if (sockets->ipv4.valid()) configure(sockets->ipv4.get(), AF_INET, mark_);
-  if (sockets->ipv6.valid()) configure(sockets->ipv6.get(), AF_INET6, mark_);
-  replace(0, sockets->ipv4);
-  replace(1, sockets->ipv6);
+  auto groups = bind_groups(port, lanes_.size());
+  // Sockets of a moment ago are ours until the workers that slept on them have woken up.
+  for (unsigned attempt = 0; attempt < kCloseAttempts && !groups && port == closed_port_; ++attempt) {
+    if (groups.error().code != EADDRINUSE) break;
+    std::this_thread::sleep_for(kCloseInterval);
+    groups = bind_groups(port, lanes_.size());
+  }
+  if (!groups) return groups.error();
+  for (size_t family = 0; family < kFamilies; ++family) {
+    for (const Descriptor& socket : (*groups)[family]) configure(socket.get(), kAddressFamilies[family], mark_);
+    replace(family, (*groups)[family]);
+  }
   listen_port_.store(port, std::memory_order_relaxed);
   return {};
 }
 
 void SocketPort::close() {
-  replace(0, Descriptor());
-  replace(1, Descriptor());
+  if (open_[0]) closed_port_ = listen_port_.load(std::memory_order_relaxed);
+  for (size_t family = 0; family < kFamilies; ++family) replace(family, {});
 }
 
-void SocketPort::replace(unsigned index, const Descriptor& socket) noexcept {
-  const Descriptor stand_in(socket.valid() ? -1 : nothing());
-  const int source = socket.valid() ? socket.get() : stand_in.get();
-  if (source < 0) return;
-  // A worker asleep on what stands there has to wake up: until then the kernel keeps that open (a socket: bound) and
-  // does not look at what comes under the number next.
-  const int fd = fds_[index].get();
-  if (open_[index]) {
-    shutdown(fd, SHUT_RDWR);
-  } else {
-    eventfd_write(fd, 1);
+// An empty group: nothing is bound.
+void SocketPort::replace(size_t family, const Group& group) noexcept {
+  const Descriptor stand_in(group.empty() ? nothing() : -1);
+  if (group.empty() && !stand_in.valid()) return;
+  const std::span<Descriptor> sockets = sockets_of(family);
+  for (size_t i = 0; i < sockets.size(); ++i) {
+    // A worker asleep on what stands there has to wake up: until then the kernel keeps that open (a socket: bound) and
+    // does not look at what comes under the number next.
+    const int fd = sockets[i].get();
+    if (open_[family]) {
+      shutdown(fd, SHUT_RDWR);
+    } else {
+      eventfd_write(fd, 1);
+    }
+    dup3(group.empty() ? stand_in.get() : group[i].get(), fd, O_CLOEXEC);
   }
-  dup3(source, fd, O_CLOEXEC);
-  open_[index] = socket.valid();
+  open_[family] = !group.empty();
 }
 
 void SocketPort::set_mark(uint32_t mark) {
   mark_ = mark;
-  for (unsigned i = 0; i < fds_.size(); ++i)
-    if (open_[i]) setsockopt(fds_[i].get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  for (size_t family = 0; family < kFamilies; ++family) {
+    if (!open_[family]) continue;
+    for (const Descriptor& socket : sockets_of(family))
+      setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  }
+}
+
+PortCounters SocketPort::counters() const noexcept {
+  PortCounters sum;
+  for (const auto& lane : lanes_) sum += lane->counters.read();
+  return sum;
 }
 
 uint16_t SocketPort::receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept {
-  Inbox& inbox = inboxes_[queue];
+  Lane& lane = *lanes_[queue % lanes_.size()];
+  Inbox& inbox = lane.inboxes[queue / lanes_.size()];
   if (inbox.empty() && !inbox.refill(fds_[queue].get(), listen_port_.load(std::memory_order_relaxed))) return 0;
   uint16_t got = 0;
   uint64_t bytes = 0, missed = 0;
@@ -526,45 +582,47 @@ uint16_t SocketPort::receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noe
     bytes += size;
     packets[got++] = m;
   }
-  LivePortCounters::add(counters_.rx_packets, got);
-  LivePortCounters::add(counters_.rx_bytes, bytes);
-  LivePortCounters::add(counters_.rx_missed, missed);
+  LivePortCounters::add(lane.counters.rx_packets, got);
+  LivePortCounters::add(lane.counters.rx_bytes, bytes);
+  LivePortCounters::add(lane.counters.rx_missed, missed);
   return got;
 }
 
-uint16_t SocketPort::transmit(uint16_t, rte_mbuf** packets, uint16_t n) noexcept {
+uint16_t SocketPort::transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept {
+  Lane& lane = *lanes_[queue];
   uint16_t taken = 0;
   uint64_t lost = 0, bytes = 0;
   while (taken < n) {
     const Family family = version_of(packet_of(packets[taken]));
     uint16_t end = static_cast<uint16_t>(taken + 1);  // a stretch of one family goes by its socket
     while (end < n && end - taken < int{kMostFrames} && version_of(packet_of(packets[end])) == family) ++end;
-    const unsigned index = family == Family::kIpv4 ? 0 : 1;
+    const size_t index = index_of(family);
+    const int fd = fds_[index * lanes_.size() + queue].get();
     const std::span stretch(packets + taken, static_cast<size_t>(end - taken));
-    const uint16_t sent = outbox_.send(fds_[index].get(), stretch, segmentation_[index], lost);
+    const uint16_t sent = lane.outbox.send(fd, stretch, lane.segmentation[index], lost);
     taken = static_cast<uint16_t>(taken + sent);
     if (sent < stretch.size()) break;
   }
   for (rte_mbuf* m : std::span(packets, taken)) bytes += rte_pktmbuf_data_len(m);
   rte_pktmbuf_free_bulk(packets, taken);
-  LivePortCounters::add(counters_.tx_packets, taken - lost);
-  LivePortCounters::add(counters_.tx_bytes, bytes);
-  LivePortCounters::add(counters_.tx_errors, lost);
+  LivePortCounters::add(lane.counters.tx_packets, taken - lost);
+  LivePortCounters::add(lane.counters.tx_bytes, bytes);
+  LivePortCounters::add(lane.counters.tx_errors, lost);
   return taken;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<UdpSocketPort>> make_udp_socket_port(PortId id, const std::string& name,
+Result<std::unique_ptr<UdpSocketPort>> make_udp_socket_port(PortId id, const std::string& name, uint16_t workers,
                                                             const Buffers& buffers) {
-  auto port = std::make_unique<SocketPort>(id, name, buffers);
+  auto port = std::make_unique<SocketPort>(id, name, workers, buffers);
   if (!port->has_descriptors()) return Error{"no descriptor left; raise the limit of open files (ulimit -n)", EMFILE};
   return std::unique_ptr<UdpSocketPort>(std::move(port));
 }
 
 Result<void> probe_udp_port(uint16_t port) {
-  auto sockets = bind_both(port);
-  if (!sockets) return sockets.error();
+  auto groups = bind_groups(port, 1);
+  if (!groups) return groups.error();
   return {};
 }
 

@@ -34,8 +34,11 @@ class UdpSocketPort : public Port {
   using Port::Port;
 };
 
-// Closed. Receive queue 0 is IPv4, 1 is IPv6; one transmit queue.
-Result<std::unique_ptr<UdpSocketPort>> make_udp_socket_port(PortId id, const std::string& name, const Buffers& buffers);
+// Closed. A socket of each family and a transmit queue for each of `workers`: Linux spreads what arrives over the
+// sockets by addresses and ports (SO_REUSEPORT), so that a peer's datagrams come by one of them while it stays where it
+// is. Receive queues are those of IPv4 first, then those of IPv6.
+Result<std::unique_ptr<UdpSocketPort>> make_udp_socket_port(PortId id, const std::string& name, uint16_t workers,
+                                                            const Buffers& buffers);
 
 // Whether open(port) would find the port free.
 Result<void> probe_udp_port(uint16_t port);

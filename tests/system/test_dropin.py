@@ -108,11 +108,13 @@ class Process(DropInCase):
         self.assertFalse(self.machine.has_interface("wg0"))
 
     def test_inherited_descriptors(self):
-        """WG_TUN_FD and WG_UAPI_FD, opened by another program"""
+        """WG_TUN_FD and WG_UAPI_FD, opened by another program; one queue, whatever the number of workers"""
         opener = self.lab.write("opener.py", OPENER)
-        process = self.machine.start("/usr/bin/python3", opener, self.daemon, "wg0")
-        process.ready(lambda: self.machine.run("wg", "show", "wg0", check=False).returncode == 0, "its socket")
-        self.assertEqual(process.stop(), 0)
+        for workers in ("1", "2"):
+            process = self.machine.start("/usr/bin/python3", opener, self.daemon, "wg0",
+                                         environment={"SLUICE_WORKERS": workers})
+            process.ready(lambda: self.machine.run("wg", "show", "wg0", check=False).returncode == 0, "its socket")
+            self.assertEqual(process.stop(), 0)
 
     def test_follows_the_interface(self):
         """Admin state opens and closes the sockets"""
@@ -131,8 +133,18 @@ class Process(DropInCase):
         rig.wait_until(lambda: listening() == 0, "the sockets to close")
         self.assertEqual(self.machine.text("wg", "show", "wg0", "listen-port").strip(), "51999")
 
+    def test_up_again_at_once(self):
+        """Workers may still sleep on the sockets of a moment ago"""
+        process = self.machine.start(self.daemon, "-f", "--workers", "3", "wg0")
+        process.ready(lambda: self.machine.run("wg", "show", "wg0", check=False).returncode == 0, "its socket")
+        self.machine.run("wg", "set", "wg0", "listen-port", 51999)
+        self.machine.run("sh", "-c", "ip link set wg0 up; for n in $(seq 20); do ip link set wg0 down; ip link set wg0 up; done")
+        rig.wait_until(lambda: self.machine.text("ss", "-Hlun").count(":51999 ") == 6, "three sockets of each family")
+        self.assertEqual(process.output(), "")
+        self.assertEqual(process.stop(), 0)
+
     def test_is_asleep_when_idle(self):
-        process = self.machine.start(self.daemon, "-f", "wg0")
+        process = self.machine.start(self.daemon, "-f", "--workers", "4", "wg0")
         process.ready(lambda: self.machine.run("wg", "show", "wg0", check=False).returncode == 0, "its socket")
         self.machine.run("ip", "link", "set", "wg0", "up")
 
@@ -229,6 +241,21 @@ class BadInput(DropInCase):
                 self.assertIn("Address already in use", done.stderr)
                 self.assertEqual(self.machine.text("wg", "show", "wg0", "listen-port").strip(), "51820")
 
+
+    def test_port_in_use_by_another_of_us(self):
+        """Sockets that share a port among workers share it with nobody else"""
+        for interface in ("wg0", "wg1"):
+            self.machine.run(self.daemon, "--workers", "2", interface)
+            self.addCleanup(self.end, self.machine, interface)
+            self.machine.run("ip", "link", "set", interface, "up")
+        self.machine.run("wg", "set", "wg0", "listen-port", 51899)
+        done = self.machine.run("wg", "set", "wg1", "listen-port", 51899, check=False)
+        self.assertIn("Address already in use", done.stderr)
+
+    def test_workers(self):
+        done = self.machine.run("env", "SLUICE_WORKERS=many", self.daemon, "wg0", check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, "sluiced: SLUICE_WORKERS: a number from 1 to 16\n"))
+        self.assertEqual(self.machine.run(self.daemon, "--workers", "0", "wg0", check=False).returncode, 2)
 
     def test_port_taken_while_down(self):
         """Says so and stays down; up again when the port is free"""

@@ -1,4 +1,5 @@
 """Tunnels of drop-in mode under what the kernel's and wireguard-go's namespace tests ask: real traffic, real peers."""
+import json
 import os
 import unittest
 
@@ -12,11 +13,13 @@ class TunnelCase(unittest.TestCase):
 
     time_limit = 90
     right_daemon = "sluiced"
+    workers = 1
 
     def setUp(self):
         build = os.environ["SLUICE_BUILD"]
         self.lab = rig.Lab()
         self.addCleanup(self.lab.close)
+        self.lab.environment["SLUICE_WORKERS"] = str(self.workers)
         self.left, self.right = self.lab.machine("left"), self.lab.machine("right")
         self.lab.cable(self.left, "eth0", self.right, "eth0")
         for machine, number in ((self.left, 1), (self.right, 2)):
@@ -185,6 +188,32 @@ class WithSluice(TunnelCase):
 
     def until_endpoint(self, address):
         rig.wait_until(lambda: address in self.left.text("wg", "show", "wg0", "endpoints"), "endpoint " + address)
+
+
+class WithThreeWorkers(TunnelCase):
+    workers = 3
+    test_mtu_steps = WithSluice.test_mtu_steps
+    test_roaming = WithSluice.test_roaming
+    until_endpoint = WithSluice.until_endpoint
+
+    def packets_by_worker(self, stage):
+        cli = rig.program("sluice", os.environ["SLUICE_BUILD"])
+        workers = json.loads(self.left.text(cli, "stats", "--json"))["workers"]
+        return [sum(s["packets"] for s in worker["stages"] if s["name"] == stage) for worker in workers]
+
+    def test_flows_are_spread_and_keep_their_order(self):
+        """D-09: TCP connections go by several workers, datagrams, whole or in fragments, by one"""
+        self.connect()
+        self.right.serve_iperf()
+        for address in ("10.77.0.2", "fd77::2"):
+            before = self.packets_by_worker("route_to_peer")
+            for options in (["-P", "20"], ["-P", "20", "-R"]):
+                self.assertGreater(self.left.iperf(address, *options, seconds=1)["end"]["sum_received"]["bytes"], 1 << 20)
+            after = self.packets_by_worker("route_to_peer")
+            self.assertEqual(sum(b > a + 20 for a, b in zip(before, after)), self.workers)
+            for size in (400, 3000):
+                end = self.left.iperf(address, "-u", "-P", "10", "-b", "1M", "-l", size, seconds=1)["end"]
+                self.assertEqual([s["udp"]["out_of_order"] for s in end["streams"]], [0] * 10)
 
 
 class BehindNat(unittest.TestCase):
