@@ -10,7 +10,10 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "dataplane/port/udp_socket.h"
@@ -86,7 +89,7 @@ class Remote {
 class UdpSocketPortTest : public testing::TestWithParam<Family> {
  protected:
   UdpSocketPortTest() {
-    auto made = make_udp_socket_port(PortId{1}, "socket", Buffers{pool_.get(), nullptr});
+    auto made = make_udp_socket_port(PortId{1}, "socket", 1, Buffers{pool_.get(), nullptr});
     EXPECT_TRUE(made) << made.error().what;
     port_ = std::move(*made);
     for (int attempt = 0; attempt < 8 && listen_port_ == 0; ++attempt) {  // a free one may be taken meanwhile
@@ -114,6 +117,17 @@ class UdpSocketPortTest : public testing::TestWithParam<Family> {
     while (datagrams.size() < count && std::chrono::steady_clock::now() < end) {
       std::array<rte_mbuf*, 64> packets;
       const uint16_t n = port_->receive(ipv4() ? 0 : 1, packets.data(), packets.size());
+      for (rte_mbuf* m : std::span(packets).first(n)) {
+        datagrams.push_back(read(m));
+        rte_pktmbuf_free(m);
+      }
+    }
+    return datagrams;
+  }
+  std::vector<Datagram> waiting_in(uint16_t queue) {
+    std::vector<Datagram> datagrams;
+    std::array<rte_mbuf*, 64> packets;
+    while (const uint16_t n = port_->receive(queue, packets.data(), packets.size())) {
       for (rte_mbuf* m : std::span(packets).first(n)) {
         datagrams.push_back(read(m));
         rte_pktmbuf_free(m);
@@ -194,6 +208,42 @@ TEST_P(UdpSocketPortTest, EveryDatagramGoesToItsOwnPlace) {
   for (uint32_t n = 0; n < packets.size(); ++n) EXPECT_EQ(remotes[kPlaces[n]].receive(), n);
   for (const Remote& remote : remotes) EXPECT_FALSE(remote.has_more());
   EXPECT_EQ(port_->counters().tx_errors, 0u);
+}
+
+// Everything from one place comes by one queue, in its order; all queues have a share, and nobody else the port.
+TEST_P(UdpSocketPortTest, WorkersShareThePortAmongThem) {
+  constexpr uint16_t kWorkers = 3;
+  constexpr uint32_t kRemotes = 30, kEach = 8;
+  auto shared = make_udp_socket_port(PortId{2}, "shared", kWorkers, Buffers{pool_.get(), nullptr});
+  ASSERT_TRUE(shared);
+  const auto refused = (*shared)->open(listen_port_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EADDRINUSE);
+  port_->close();
+  ASSERT_TRUE((*shared)->open(listen_port_));
+  EXPECT_FALSE(probe_udp_port(listen_port_));
+
+  std::deque<Remote> remotes;
+  for (uint32_t i = 0; i < kRemotes; ++i) remotes.emplace_back(GetParam());
+  for (uint32_t n = 0; n < kRemotes * kEach; ++n) remotes[n % kRemotes].send(listen_port_, n);
+  port_ = std::move(*shared);
+  std::map<uint16_t, uint16_t> queue_of;  // by the sender's port
+  std::map<uint16_t, uint32_t> last_of;
+  std::set<uint16_t> queues;
+  uint32_t received = 0;
+  for (uint16_t w = 0; w < kWorkers; ++w) {
+    const auto queue = static_cast<uint16_t>(w + (ipv4() ? 0 : kWorkers));
+    for (const Datagram& datagram : waiting_in(queue)) {
+      EXPECT_EQ(queue_of.try_emplace(datagram.source, queue).first->second, queue);
+      const auto [last, first] = last_of.try_emplace(datagram.source, datagram.number);
+      EXPECT_TRUE(first || last->second < datagram.number);
+      last->second = datagram.number;
+      queues.insert(queue);
+      ++received;
+    }
+  }
+  EXPECT_EQ(received, kRemotes * kEach);
+  EXPECT_EQ(queues.size(), kWorkers);
 }
 
 }  // namespace
