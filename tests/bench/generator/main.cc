@@ -54,7 +54,7 @@ PrivateKey read_key(const std::string& path) {
 
 SearchSettings settings_for(const Options& options) {
   if (options.quick) return {.packets = 512, .attempts = 1, .precision = 0.5};
-  return {.packets = 16384, .attempts = 10, .precision = 0.02};
+  return {.packets = 16384, .attempts = 5, .precision = 0.05};
 }
 
 // What can be said of the gateway once it runs; on standard input: the name of its engine, and its worker's thread or

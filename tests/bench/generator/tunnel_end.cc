@@ -2,6 +2,7 @@
 
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <stdexcept>
@@ -17,6 +18,13 @@ namespace {
 constexpr int kAttempts = 20;
 constexpr auto kAnswerTime = std::chrono::milliseconds(500);
 constexpr int64_t kSessionTime = 60'000'000'000;  // ns; one is good for two minutes
+
+// A late answer to an earlier initiation is none.
+bool answers(ConstBytes message, const InitiationMessage& initiation) {
+  if (classify(message) != MessageType::kResponse) return false;
+  const auto& response = *reinterpret_cast<const ResponseMessage*>(message.data());
+  return response.receiver_index.host() == initiation.sender_index.host();
+}
 
 static_assert(TunnelEnd::kMessageInFrame == sizeof(EthernetHeader) + sizeof(Ipv4Header) + sizeof(UdpHeader));
 
@@ -47,9 +55,9 @@ bool TunnelEnd::handshake() {
     rte_mbuf* frame = nullptr;
     if (wan_.receive(0, &frame, 1) == 0) continue;
     const ConstBytes bytes = bytes_of(frame);
-    const bool answer =
-        bytes.size() > kMessageInFrame && classify(bytes.subspan(kMessageInFrame)) == MessageType::kResponse;
-    if (answer) initiator_.finish(bytes.subspan(kMessageInFrame));
+    const ConstBytes message = bytes.subspan(std::min(bytes.size(), kMessageInFrame));
+    const bool answer = answers(message, initiation);
+    if (answer) initiator_.finish(message);
     rte_pktmbuf_free(frame);
     if (answer) return true;
   }
