@@ -83,6 +83,7 @@ void Wireguard::on_event(const Event& event) {
   peer->shared->pending_events.fetch_and(~(1u << static_cast<unsigned>(event.kind)), std::memory_order_acq_rel);
   switch (event.kind) {
     case EventKind::kNeedHandshake:
+      peer->home = event.worker;  // what waits for the handshake waits there
       start_handshake(*peer);
       break;
     case EventKind::kActivity:

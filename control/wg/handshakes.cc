@@ -158,15 +158,16 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
 
   by_handshake_index_.erase(it);  // the keypair inherits the index
   peer.sent.reset();
-  peer.home = datagram.worker;
   move_endpoint(peer, datagram.from);
   begin_session_as_initiator(peer, std::move(*keys), datagram.worker);
   peer.timers.session_derived(now());
   peer.timers.handshake_complete();
   peer.last_handshake = parts_.clock.wall();
   note_received(peer, sizeof message);
-  // The initiator speaks first: what is staged, or else an empty message. That confirms the key to the other side.
+  // The initiator speaks first: what is staged at the worker that asked for the handshake, or else an empty message.
+  // That confirms the key to the other side.
   request_keepalive(peer);
+  peer.home = datagram.worker;
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
   start_path_search(peer);

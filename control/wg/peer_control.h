@@ -36,7 +36,8 @@ struct PeerControl {
   std::string name;                   // from the configuration file; may be empty
 
   std::unique_ptr<Peer> shared;  // the workers' view; retired with the peer
-  WorkerId home{0};              // sends what control wants sent: the worker that delivered the last handshake message
+  // Sends what control wants sent: the worker that delivered the last handshake message, or asked for one since.
+  WorkerId home{0};
 
   Whereabouts at;  // set by configuration and by every authenticated packet; remote none: not known
 
