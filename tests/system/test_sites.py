@@ -119,9 +119,10 @@ class TwoGateways(unittest.TestCase):
                 before = destination.host.full_udp_sockets()
                 result = source.host.iperf(address, "-u", "-b", "50M", "-l", 1200, seconds=2)["end"]["sum"]
                 # iperf3's socket holds some 90 packets, and loses what comes while iperf3 waits for a busy processor.
-                # Every packet gets as far as that, or a counter of ours says why not.
+                # Every packet gets as far as that, or a counter of ours says why not. What is lost after the last packet
+                # that it read iperf3 does not know of.
                 unread = destination.host.full_udp_sockets() - before
-                self.assertEqual(result["lost_packets"], unread, address)
+                self.assertLessEqual(result["lost_packets"], unread, address)
                 self.assertGreater(result["packets"], 5000)
         finally:
             server_a.stop()
