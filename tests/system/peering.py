@@ -274,7 +274,7 @@ class PeeringCase(unittest.TestCase):
         return None
 
     def assert_alive(self, udp, peer, seq):
-        self.assertIsNotNone(self.ping(udp, peer, seq), "the session does not answer (any more)")
+        self.assertIsNotNone(self.ping(udp, peer, seq, timeout=3.0), "the session does not answer (any more)")
 
     def provoke(self, address=X_INNER4, payload=b"x", tos=0):
         """The gateway's own Linux sends a UDP packet into the tunnel."""

@@ -365,7 +365,7 @@ class MalformedData(PeeringCase):
                            reason="initiation_static")
         peer.consume_initiation(initiation)
         udp.send(peer.make_response())
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the handshake goes on")
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "the handshake goes on")
 
     def test_encrypted_static_for_another_responder(self):
         """H-07"""

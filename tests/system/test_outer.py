@@ -48,7 +48,7 @@ class OuterPackets(PeeringCase):
         udp.drain()
         with self.drops():
             self.frame(packet, **options)
-            self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), what)
+            self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), what)
 
     def assert_dropped(self, udp, packet, what, reason, **options):
         udp.drain()
@@ -115,7 +115,7 @@ class OuterPackets(PeeringCase):
         self.frame(extended)
         udp.receive(0.2)
         udp.send(peer.session.encrypt(inner))
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the session goes on")
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "the session goes on")
 
     def test_vlan_tag(self):
         """D-18: a tagged frame on an untagged port is no WireGuard message"""
@@ -134,7 +134,7 @@ class OuterPackets(PeeringCase):
         with self.drops():
             for offset, piece, more in ((0, payload[:200], 0x2000), (200, payload[200:], 0)):
                 self.frame(pywg.ipv4(X_OUTER[V4], GATEWAY_OUTER[V4], 17, piece, ident=77, frag=more | offset // 8))
-            self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the answer to what was put together")
+            self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "the answer to what was put together")
         self.assert_alive(udp, peer, 3)
 
     def fragment6(self, payload, begin, end, ident):
@@ -155,7 +155,7 @@ class OuterPackets(PeeringCase):
                 for begin, end in order:
                     self.assertIsNone(udp.receive(0, want=pywg.DATA))
                     self.frame(self.fragment6(payload, begin, end or len(payload), ident))
-                self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), order)
+                self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), order)
 
     @diverges("leaves fragments to Linux, which counts them nowhere we look")
     def test_outer_fragments_that_do_not_fit(self):
@@ -174,7 +174,7 @@ class OuterPackets(PeeringCase):
             self.frame(self.fragment6(payload, 0, 100, 902))
         self.assertIsNone(udp.receive(0.1, want=pywg.DATA))
         udp.send(peer.session.encrypt(self.inner_echo6(400)))
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA))
 
     def test_initiation_in_fragments(self):
         """M-24"""

@@ -102,7 +102,7 @@ class Responder(PeeringCase):
         with self.drops(initiation_flood=1):
             udp.send(first)
             udp.send(second)
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.RESPONSE))
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.RESPONSE))
         self.assertIsNone(udp.receive(0.2, want=pywg.RESPONSE), "two answers within 20 ms")
         self.pause(0.05)
         udp.send(third)
@@ -143,7 +143,7 @@ class Responder(PeeringCase):
         self.provoke()
         self.assertIsNone(udp.receive(0.5, want=pywg.DATA), "data without a confirmation")
         other_udp.send(other.session.encrypt(echo(1, source="10.77.0.9")))
-        self.assertIsNotNone(other_udp.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(other_udp.receive(3.0, want=pywg.DATA))
 
     def test_mac2_without_load(self):
         """H-14"""
@@ -168,7 +168,7 @@ class Responder(PeeringCase):
         self.provoke()
         self.assertIsNone(udp.receive(0.5, want=pywg.DATA), "data under an unconfirmed key")
         udp.send(peer.session.keepalive())
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "what was staged")
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "what was staged")
 
     def test_old_key_until_confirmation(self):
         """H-17, H-18, H-20"""
@@ -180,7 +180,7 @@ class Responder(PeeringCase):
         self.handshake(udp, peer, confirm=False)
         unconfirmed = peer.session
         self.provoke()
-        message = udp.receive(1.0, want=pywg.DATA)
+        message = udp.receive(3.0, want=pywg.DATA)
         self.assertEqual(struct.unpack_from("<I", message, 4)[0], old.local_index, "sends under the old key")
         self.pause(0.05)
         self.handshake(udp, peer, confirm=False)
@@ -206,7 +206,7 @@ class Responder(PeeringCase):
         with self.drops(inner_source=1):
             udp.send(peer.session.encrypt(echo(1, source=STRANGER4)))
         self.provoke()
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "the key is confirmed")
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "the key is confirmed")
 
     def test_previous_key_is_received(self):
         """H-21, W-07"""
@@ -221,7 +221,7 @@ class Responder(PeeringCase):
         self.assert_silent(udp, sessions[0].encrypt(echo(5)), "the key before the previous",
                            reason="data_unknown_index")
         udp.send(sessions[1].encrypt(echo(6)))
-        message = udp.receive(1.0, want=pywg.DATA)
+        message = udp.receive(3.0, want=pywg.DATA)
         self.assertIsNotNone(message, "the previous key")
         self.assertEqual(struct.unpack_from("<I", message, 4)[0], sessions[2].local_index, "replies under the newest")
 
@@ -282,7 +282,7 @@ class Data(PeeringCase):
         self.handshake(udp, peer)
         message = peer.session.encrypt(echo(1))
         udp.send(message)
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA))
         self.assert_silent(elsewhere, message, "replayed data", reason="data_replay")
         self.assertEqual(self.endpoint_of(peer), HOME)
 
@@ -301,7 +301,7 @@ class Data(PeeringCase):
             if accepted:
                 udp.drain()
                 udp.send(message)
-                self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA), "counter %d" % counter)
+                self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "counter %d" % counter)
             else:
                 self.assert_silent(udp, message, "counter %d" % counter, reason="data_replay")
 
@@ -321,7 +321,7 @@ class Data(PeeringCase):
         for seq, padding in enumerate((False, 1, 7, 500), 1):
             udp.drain()
             udp.send(peer.session.encrypt(echo(seq), pad=padding))
-            message = udp.receive(1.0, want=pywg.DATA)
+            message = udp.receive(3.0, want=pywg.DATA)
             self.assertIsNotNone(message, "padding %r" % padding)
             self.assertEqual(len(pywg.inner_packet(peer.session.decrypt(message))), len(echo(seq)))
 
@@ -568,7 +568,7 @@ class Initiator(PeeringCase):
         udp = self.udp()
         self.add_peer()
         with self.drops(no_endpoint=1):
-            done = self.gateway_machine.run("ping", "-n", "-c", 1, "-W", 1, X_INNER4, check=False)
+            done = self.gateway_machine.run("ping", "-n", "-c", 1, "-W", 5, X_INNER4, check=False)
         self.assertIn("Unreachable", done.stdout)
         self.assertIsNone(udp.receive(0.1), "sent to whom?")
 
@@ -579,7 +579,7 @@ class Initiator(PeeringCase):
         for address, reason in (("10.77.0.200", "no_peer"), ("fd77::200", "no_peer")):
             with self.subTest(address):
                 with self.drops(**{reason: 1}):
-                    done = self.gateway_machine.run("ping", "-n", "-c", 1, "-W", 1, address, check=False)
+                    done = self.gateway_machine.run("ping", "-n", "-c", 1, "-W", 5, address, check=False)
                 self.assertRegex(done.stdout, "Unreachable|unreachable")
 
     def test_low_order_public_key(self):
@@ -628,7 +628,7 @@ class Roaming(PeeringCase):
         self.assert_alive(home, peer, 1)
         old = peer.session.encrypt(echo(2))
         home.send(old)
-        self.assertIsNotNone(home.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(home.receive(3.0, want=pywg.DATA))
         bad = bytearray(peer.session.encrypt(echo(3)))
         bad[20] ^= 1
         self.assert_silent(away, bytes(bad), "a bad tag", reason="data_authentication")
@@ -644,7 +644,7 @@ class Roaming(PeeringCase):
         away.send(peer.session.keepalive())
         self.until_endpoint(peer, there)
         self.provoke()
-        self.assertIsNotNone(away.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(away.receive(3.0, want=pywg.DATA))
 
     def until_endpoint(self, peer, wanted):
         self.until(lambda: self.endpoint_of(peer) == wanted, lambda: "endpoint %s instead of %s" % (wanted,
@@ -681,7 +681,7 @@ class Roaming(PeeringCase):
         self.assert_alive(home, peer, 1)
         message = peer.session.encrypt(echo(2))
         attacker.send(message)
-        self.assertIsNotNone(attacker.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(attacker.receive(3.0, want=pywg.DATA))
         self.assert_silent(home, message, "the original, now a replay", reason="data_replay")
         self.assert_alive(home, peer, 3)
         self.until_endpoint(peer, HOME)
@@ -920,7 +920,7 @@ class Timers(PeeringCase):
         udp.receive(0.2)
         self.provoke()
         start = time.monotonic()
-        self.assertIsNotNone(udp.receive(1.0, want=pywg.DATA))
+        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA))
         self.assertIsNotNone(udp.receive(18.0, want=pywg.INITIATION), "no initiation")
         self.assertTrue(14.9 < time.monotonic() - start < 15.6, time.monotonic() - start)
 
