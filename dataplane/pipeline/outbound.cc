@@ -552,7 +552,15 @@ void flush_staged(WorkerContext& context, PeerId id) noexcept {
   departure.finish();
 }
 
-void discard_staged(WorkerContext& context, PeerId peer) noexcept { context.staged->discard(peer); }
+// Whoever sent what waited in vain is told that the other side cannot be reached.
+void discard_staged(WorkerContext& context, PeerId peer) noexcept {
+  if (!context.staged->holds(peer)) return;
+  rte_mbuf* waited[kMaxStagedPackets];
+  const unsigned n = context.staged->take(peer, waited);
+  for (rte_mbuf* m : std::span(waited, n))
+    context.punts->reject(m, PuntReason::kNoEndpoint, Drop::staged_discarded, context.now);
+  context.punts->flush();
+}
 
 void send_keepalive(WorkerContext& context, PeerId id) noexcept {
   Peer* peer = context.peers->find(id);

@@ -191,6 +191,16 @@ class Names(EndpointCase):
         self.machine.reaches(INNER_X)
 
 
+class Nobody(EndpointCase):
+    def test_who_waited_in_vain_is_told(self):
+        """90 seconds without an answer to the handshake: no key, so the host is unreachable"""
+        self.start_gateway(NOWHERE, scale=60)
+        before = self.gateway.drops().get("staged_discarded", 0)
+        said = self.machine.run("ping", "-n", "-c", 1, "-W", 20, INNER_X, check=False).stdout
+        self.assertRegex(said, "From %s icmp_seq=1 Destination Host Unreachable" % re.escape(INNER_GATEWAY))
+        self.assertEqual(self.gateway.drops()["staged_discarded"], before + 1)
+
+
 class TwoWans(EndpointCase):
     """One peer, reachable through either port; Linux's routes say which."""
 

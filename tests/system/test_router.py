@@ -91,6 +91,16 @@ class Manners(unittest.TestCase):
             moved = self.gateway.drops_since(before)
             self.assertLessEqual({"ttl_exceeded", "no_route", "route_prohibited", "no_peer"}, set(moved))
 
+    def test_traceroute(self):
+        """As an operator looks at the way: both gateways say who they are, the far one by its address in the tunnel"""
+        for flag, hops in (("-4", ("10.1.0.1", "10.255.0.2", "10.2.0.2")), ("-6", ("fd01::1", "fdff::2", "fd02::2"))):
+            seen = []
+            for ttl in range(1, len(hops) + 1):
+                said = self.host.run("ping", flag, "-n", "-c", 1, "-W", 3, "-t", ttl, hops[-1], check=False).stdout
+                seen.append(re.search(r"[Ff]rom (\S+?):? icmp_seq=1 (Time|ttl|Hop)", said))
+                self.assertIsNotNone(seen[-1], said)
+            self.assertEqual(tuple(match[1] for match in seen), hops)
+
     def until_action(self, target, expected):
         """Routes take a moment to reach the workers."""
         said = []
