@@ -30,13 +30,14 @@ std::string or_off(unsigned value) { return value == 0 ? "\"off\"" : std::to_str
 
 template <class T>
 std::string list_of(const std::vector<T>& values) {
+  using sluice::to_string;
   std::string text;
   for (const T& value : values) {
     if (!text.empty()) text += ", ";
     if constexpr (std::is_integral_v<T>)
       text += std::to_string(value);
     else
-      text += in_quotes(sluice::to_string(value));
+      text += in_quotes(to_string(value));
   }
   return "[" + text + "]";
 }
@@ -60,7 +61,15 @@ std::vector<Field> fields_of(const Gateway& gateway) {
 }
 
 std::vector<Field> fields_of(const Port& port) {
-  std::vector<Field> fields{{"name", toml(port.name)}, {"device", toml(to_string(port.device))}};
+  std::vector<Field> fields{{"name", toml(port.name)}};
+  if (!port.parent.empty()) {
+    fields.push_back({"parent", toml(port.parent)});
+  } else if (!port.members.empty()) {
+    fields.push_back({"members", list_of(port.members)});
+    fields.push_back({"bond", toml(port.bond, kBondWords)});
+  } else {
+    fields.push_back({"device", toml(to_string(port.device))});
+  }
   if (!port.devargs.empty()) fields.push_back({"devargs", toml(port.devargs)});
   fields.push_back({"addresses", list_of(port.addresses)});
   fields.push_back({"mtu", toml(port.mtu)});

@@ -110,16 +110,25 @@ enum class ReversePathFilter : uint8_t {
   kStrict,  // the route to the source leaves by the port that the packet came in by
 };
 
+enum class BondMode : uint8_t {
+  kActiveBackup,  // one member carries everything; another takes over when its link goes down
+  kLacp,          // 802.3ad: all members carry, flow by flow, as agreed with the switch
+};
+inline constexpr size_t kMaxBondMembers = 8;
+
 // [[port]]
 struct Port {
   std::string name;                         // Linux interface name of the port's mirror: required
-  Device device;                            // required
+  Device device;                            // required, unless one of the next two is there
+  std::string parent;                       // a port with a device: this one is a VLAN on its cable, which `vlan` names
+  std::vector<Device> members;              // 2..8 devices that are one port (a bond)
+  BondMode bond = BondMode::kActiveBackup;  // "active-backup" | "lacp"; with members only
   std::string devargs;                      // appended to the driver's own arguments, not interpreted
   std::vector<InterfaceAddress> addresses;  // put on the mirror
   uint16_t mtu = 1500;                      // of IP packets, kMinMtu..kMaxPortMtu
   uint16_t queues = 0;                      // receive queues, 1..64; 0: one per worker
   ReversePathFilter reverse_path_filter = ReversePathFilter::kOff;  // "off" | "loose" | "strict"
-  std::optional<uint16_t> vlan;  // 1..4094; refused by validation until the data plane tags frames
+  std::optional<uint16_t> vlan;  // 1..4094: the 802.1Q tag of all its frames; none: they carry none
   Origin origin;
 };
 

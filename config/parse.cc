@@ -320,7 +320,10 @@ Gateway read_gateway(TableReader& in) {
 Port read_port(TableReader& in) {
   Port port;
   assign(port.name, in.required("name", parse_interface_name));
-  assign(port.device, in.required("device", parse_device));
+  assign(port.device, in.parsed("device", parse_device));
+  assign(port.parent, in.parsed("parent", parse_interface_name));
+  port.members = in.parsed_list("members", parse_device);
+  assign(port.bond, in.word<BondMode>("bond", kBondWords));
   assign(port.devargs, in.parsed("devargs", parse_devargs));
   port.addresses = in.parsed_list("addresses", parse_own_address);
   assign(port.mtu, in.integer<uint16_t>("mtu", kMinMtu, kMaxPortMtu));

@@ -71,8 +71,13 @@ void check_socket_path(const Gateway& gateway, Report& report) {
 void check_interface_names(const Model& model, Report& report) {
   Unique<std::string_view> names;
   std::map<std::string_view, std::string_view> taken;  // kernel interface -> port
-  for (const Port& port : model.ports)
-    if (!kernel_interface(port.device).empty()) taken.emplace(kernel_interface(port.device), port.name);
+  const auto take = [&](const Device& device, std::string_view port) {
+    if (!kernel_interface(device).empty()) taken.emplace(kernel_interface(device), port);
+  };
+  for (const Port& port : model.ports) {
+    take(port.device, port.name);
+    for (const Device& member : port.members) take(member, port.name);
+  }
 
   const auto check = [&](std::string_view name, const Origin& origin, const std::string& field) {
     if (name.empty()) return;
@@ -92,23 +97,66 @@ void check_interface_names(const Model& model, Report& report) {
   for (const Tunnel& tunnel : model.tunnels) check(tunnel.name, tunnel.origin, "tunnel.name");
 }
 
+// Where a port's frames come from: a device of its own, several, or another port's.
+void check_sources(const Port& port, Report& report) {
+  const int sources = port.origin.has("device") + port.origin.has("parent") + port.origin.has("members");
+  if (sources == 0)
+    report.error(port.origin.table(), "port.device",
+                 "is missing; or give members (several devices that are one port), or parent and vlan");
+  if (sources > 1)
+    report.error(port.origin.table(), "port", "has more than one of device, members and parent; give one of them");
+  if (port.origin.has("bond") && !port.origin.has("members"))
+    report.error(port.origin.of("bond"), "port.bond", "is for ports with members");
+  if (port.origin.has("members") && (port.members.size() < 2 || port.members.size() > kMaxBondMembers))
+    report.error(port.origin.of("members"), "port.members",
+                 std::to_string(port.members.size()) + " devices; allowed: 2.." + std::to_string(kMaxBondMembers));
+}
+
 void check_devices(const Model& model, Report& report) {
   Unique<std::string> devices;
-  for (const Port& port : model.ports) {
-    if (port.device.kind == DeviceKind::kNull) continue;  // also the hole that an error left
-    const Position at = port.origin.of("device");
-    const std::string_view interface = kernel_interface(port.device);
-    const std::string what = interface.empty() ? to_string(port.device) : std::string(interface);
+  const auto check = [&](const Device& device, const Position& at, const std::string& field) {
+    if (device.kind == DeviceKind::kNull) return;  // also the hole that an error left
+    const std::string_view interface = kernel_interface(device);
+    const std::string what = interface.empty() ? to_string(device) : std::string(interface);
     if (const Position* before = devices.insert(what, at))
-      report.error(at, "port.device", in_quotes(what) + " is in use by another port" + line_of(*before));
+      report.error(at, field, in_quotes(what) + " is in use by another port" + line_of(*before));
+  };
+  for (const Port& port : model.ports) {
+    check_sources(port, report);
+    check(port.device, port.origin.of("device"), "port.device");
+    for (uint32_t i = 0; i < port.members.size(); ++i)
+      check(port.members[i], port.origin.of("members", i), "port.members");
   }
 }
 
+// A port that is a VLAN of another takes all that belongs to the cable from there.
+void check_parent(const Port& port, const std::vector<Port>& ports, Report& report) {
+  const Position at = port.origin.of("parent");
+  const auto parent = std::ranges::find(ports, port.parent, &Port::name);
+  if (!port.vlan) report.error(at, "port.vlan", "is missing; say which VLAN of " + port.parent + " the port is");
+  for (const std::string_view key : {"queues", "devargs"})
+    if (port.origin.has(key))
+      report.error(port.origin.of(key), "port." + std::string(key), "belongs to the parent, " + port.parent);
+  if (parent == ports.end())
+    return report.error(at, "port.parent", in_quotes(port.parent) + " is no port of this file");
+  if (!parent->parent.empty() || parent->vlan)
+    report.error(at, "port.parent",
+                 port.parent + " is a VLAN itself; allowed: a port with a device or members, and without vlan");
+  if (port.mtu > parent->mtu)
+    report.error(port.origin.of("mtu"), "port.mtu",
+                 std::to_string(port.mtu) + " is more than that of its parent, " + std::to_string(parent->mtu));
+}
+
 void check_vlans(const Model& model, Report& report) {
+  Unique<std::string> vlans;
   for (const Port& port : model.ports) {
+    if (port.parent.empty()) continue;
+    check_parent(port, model.ports, report);
     if (!port.vlan) continue;
-    report.error(port.origin.of("vlan"), "port.vlan",
-                 "the data plane does not tag frames yet; take the line out and tag in Linux or in the switch");
+    const Position at = port.origin.of("vlan");
+    const std::string vlan = std::to_string(*port.vlan);
+    if (const Position* before = vlans.insert(port.parent + "/" + vlan, at))
+      report.error(at, "port.vlan", vlan + " of " + port.parent + " is another port" + line_of(*before));
   }
 }
 

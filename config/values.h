@@ -38,6 +38,8 @@ inline constexpr std::array<Word<RouteInstall>, 2> kRoutesWords{
     {{"auto", RouteInstall::kAuto}, {"off", RouteInstall::kOff}}};
 inline constexpr std::array<Word<ReversePathFilter>, 3> kReversePathWords{
     {{"off", ReversePathFilter::kOff}, {"loose", ReversePathFilter::kLoose}, {"strict", ReversePathFilter::kStrict}}};
+inline constexpr std::array<Word<BondMode>, 2> kBondWords{
+    {{"active-backup", BondMode::kActiveBackup}, {"lacp", BondMode::kLacp}}};
 // Fields whose values are numbers or words.
 inline constexpr std::array<Word<std::optional<uint16_t>>, 1> kMtuWords{{{"auto", std::nullopt}}};
 inline constexpr std::array<Word<std::optional<uint8_t>>, 2> kDscpWords{{{"copy", std::nullopt}, {"clear", 0}}};

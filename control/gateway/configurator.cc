@@ -43,8 +43,7 @@ Result<void> Configurator::apply_all() {
 }
 
 Result<void> Configurator::apply_port(const config::Port& port, PortId id) {
-  const Port& running = *parts_.dataplane.ports()[id.value];
-  if (auto made = parts_.network.add_port(id, port.name, running.mac(), running.mtu()); !made) return made;
+  if (auto made = parts_.network.add_port(*parts_.dataplane.ports()[id.value]); !made) return made;
   Mirror& mirror = *parts_.network.port_mirror(id);
   for (const InterfaceAddress& address : port.addresses)
     if (auto done = parts_.network.add_address(mirror, address); !done) return done;

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <csignal>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/port/eal.h"
 #include "dataplane/port/ethdev.h"
+#include "dataplane/port/vlan.h"
 
 namespace sluice {
 namespace {
@@ -47,6 +49,53 @@ std::vector<ReversePath> reverse_paths(const config::Model& model) {
   return result;
 }
 
+std::vector<std::string> devices_of(const config::Port& port) {  // none: it is a VLAN of another
+  if (!port.parent.empty()) return {};
+  if (port.members.empty()) return {config::to_string(port.device)};
+  std::vector<std::string> devices;
+  for (const config::Device& member : port.members) devices.push_back(config::to_string(member));
+  return devices;
+}
+
+EthdevOptions ethdev_options(const config::Model& model, const config::Port& port) {
+  EthdevOptions options;
+  options.name = port.name;
+  if (port.members.empty()) options.device = config::to_string(port.device);
+  if (!port.members.empty()) options.members = devices_of(port);
+  options.bond = port.bond == config::BondMode::kLacp ? EthdevOptions::Bond::kLacp : EthdevOptions::Bond::kActiveBackup;
+  options.devargs = port.devargs;
+  const auto workers = static_cast<uint16_t>(model.gateway.workers.size());
+  options.workers = port.queues != 0 ? port.queues : workers;
+  options.mtu = port.mtu;
+  options.vlan = port.vlan.value_or(0);
+  const auto has_parent = [&](const config::Port& other) { return other.parent == port.name; };
+  options.vlans = port.vlan || std::any_of(model.ports.begin(), model.ports.end(), has_parent);
+  return options;
+}
+
+// First those with devices: the others are VLANs on their cables.
+Result<std::vector<std::unique_ptr<Port>>> make_ports(const config::Model& model, rte_mempool* pool) {
+  const std::vector<config::Port>& wanted = model.ports;
+  std::vector<std::unique_ptr<Port>> ports(wanted.size());
+  for (uint16_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i].parent.empty()) continue;
+    auto made = make_ethdev_port(PortId{i}, ethdev_options(model, wanted[i]), pool);
+    if (!made) return made.error();
+    ports[i] = std::move(*made);
+  }
+  for (uint16_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i].parent.empty()) continue;
+    const auto parent = std::find_if(ports.begin(), ports.end(),
+                                     [&](const auto& port) { return port && port->name() == wanted[i].parent; });
+    const VlanOptions options{.name = wanted[i].name,
+                              .vlan = *wanted[i].vlan,
+                              .mtu = wanted[i].mtu,
+                              .workers = static_cast<uint16_t>(model.gateway.workers.size())};
+    ports[i] = make_vlan_port(PortId{i}, options, **parent);
+  }
+  return ports;
+}
+
 // All packets that the gateway holds at any time, on their way or waiting, are in these.
 struct PacketBuffers {
   uint32_t count;
@@ -55,8 +104,10 @@ struct PacketBuffers {
 };
 
 PacketBuffers packet_buffers(const config::Model& model) {
-  PacketBuffers buffers{
-      static_cast<uint32_t>(model.gateway.workers.size() * kBuffersPerWorker + model.ports.size() * kBuffersPerPort)};
+  const auto devices = std::count_if(model.ports.begin(), model.ports.end(),
+                                     [](const config::Port& port) { return port.parent.empty(); });
+  PacketBuffers buffers{static_cast<uint32_t>(model.gateway.workers.size() * kBuffersPerWorker) +
+                        static_cast<uint32_t>(devices) * kBuffersPerPort};
   for (const config::Port& port : model.ports) buffers.mtu = std::max(buffers.mtu, port.mtu);
   return buffers;
 }
@@ -69,10 +120,12 @@ Result<EalOptions> eal_options(const config::Model& model) {
   const auto needed = static_cast<unsigned>(packet_buffers(model).bytes() >> 20) + kOtherMemory;
   options.memory_mib = model.gateway.memory != 0 ? model.gateway.memory : std::max(options.memory_mib, needed);
   for (const config::Port& port : model.ports) {
-    auto needs = device_needs(config::to_string(port.device), port.devargs);
-    if (!needs) return Error{"port " + port.name + ": " + needs.error().what};
-    if (!needs->driver.empty()) options.drivers.push_back(needs->driver);
-    if (!needs->pci.empty()) options.pci.push_back(needs->pci);
+    for (const std::string& device : devices_of(port)) {
+      auto needs = device_needs(device, port.devargs);
+      if (!needs) return Error{"port " + port.name + ": " + needs.error().what};
+      if (!needs->driver.empty()) options.drivers.push_back(needs->driver);
+      if (!needs->pci.empty()) options.pci.push_back(needs->pci);
+    }
   }
   return options;
 }
@@ -155,29 +208,18 @@ Result<void> Gateway::State::start_dataplane(const config::Model& model) {
   if (auto started = start_eal(*options); !started) return started;
   environment.started = true;
 
-  const auto workers = static_cast<uint16_t>(model.gateway.workers.size());
   const PacketBuffers buffers = packet_buffers(model);
   auto pool = make_packet_pool("packets", buffers.count, kPacketMetaSize, buffers.mtu);
   if (!pool) return pool.error();
 
-  std::vector<std::unique_ptr<Port>> ports;
-  for (const config::Port& port : model.ports) {
-    EthdevOptions wanted;
-    wanted.name = port.name;
-    wanted.device = config::to_string(port.device);
-    wanted.devargs = port.devargs;
-    wanted.workers = port.queues != 0 ? port.queues : workers;
-    wanted.mtu = port.mtu;
-    auto made = make_ethdev_port(PortId{static_cast<uint16_t>(ports.size())}, wanted, pool->get());
-    if (!made) return made.error();
-    ports.push_back(std::move(*made));
-  }
+  auto ports = make_ports(model, pool->get());
+  if (!ports) return ports.error();
   Dataplane::Options wanted;
   wanted.worker_cores = model.gateway.workers;
   wanted.idle = model.gateway.idle == config::Idle::kPoll ? IdlePolicy::kPoll : IdlePolicy::kAdaptive;
   if (model.gateway.spread && wanted.worker_cores.size() > 1) wanted.spread.emplace();
   wanted.engine = model.gateway.engine == "auto" ? std::string() : model.gateway.engine;
-  auto made = Dataplane::create(wanted, std::move(*pool), std::move(ports), clock, rng);
+  auto made = Dataplane::create(wanted, std::move(*pool), std::move(*ports), clock, rng);
   if (!made) return made.error();
   dataplane = std::move(*made);
   return {};
@@ -214,7 +256,7 @@ Result<void> Gateway::State::serve(const config::Model& model) {
     servers.push_back(std::move(*server));
   }
   ApiServer::About about{model.gateway.name, model.gateway.workers, {}};
-  for (const config::Port& port : model.ports) about.devices.push_back(config::to_string(port.device));
+  for (const Port* port : dataplane->ports()) about.devices.push_back(port->device());
   api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, configurator.get(), drops},
                                     std::move(about));
   auto server = UnixServer::create(loop, model.gateway.socket_path(), [this] { return api->converse(); });

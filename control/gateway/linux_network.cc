@@ -27,11 +27,12 @@ LinuxNetwork::~LinuxNetwork() { loop_.remove(netlink_->fd()); }
 
 // --- interfaces ---
 
-Result<void> LinuxNetwork::add_port(PortId id, const std::string& name, const Mac& mac, uint16_t mtu) {
-  auto mirror = Mirror::create_port(*netlink_, name, mac, mtu);
+Result<void> LinuxNetwork::add_port(const Port& port) {
+  auto mirror = Mirror::create_port(*netlink_, port.name(), port.mac(), port.mtu());
   if (!mirror) return mirror.error();
-  own_.ports.emplace(mirror->index(), id);
-  ports_.emplace(id, std::move(*mirror));
+  own_.ports.emplace(mirror->index(), port.id());
+  if (port.vlan() != 0) own_.vlans.emplace(port.id(), port.vlan());
+  ports_.emplace(port.id(), std::move(*mirror));
   return {};
 }
 

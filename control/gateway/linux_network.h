@@ -19,6 +19,7 @@
 #include "control/linux/outer_routes.h"
 #include "control/loop/event_loop.h"
 #include "control/wg/outer_routes.h"
+#include "dataplane/port/port.h"
 
 namespace sluice {
 
@@ -43,7 +44,7 @@ class LinuxNetwork final : public OuterRoutes {
   ~LinuxNetwork() override;
 
   // Interfaces of ours. Created down; bring_up() after their addresses are set.
-  Result<void> add_port(PortId id, const std::string& name, const Mac& mac, uint16_t mtu);
+  Result<void> add_port(const Port& port);
   Result<void> add_tunnel(TunnelId id, const std::string& name, uint16_t mtu);
   Mirror* port_mirror(PortId id) noexcept;
   Mirror* tunnel_mirror(TunnelId id) noexcept;

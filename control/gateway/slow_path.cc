@@ -32,6 +32,12 @@ std::optional<IcmpError> icmp_error_of(PuntReason reason) {
   }
 }
 
+// An Ethernet frame of Linux's, which does not know that it leaves in a VLAN.
+void tag(rte_mbuf* frame, uint16_t vlan) {
+  rte_pktmbuf_prepend(frame, sizeof(VlanTag));
+  tag_frame(bytes_of(frame), vlan);
+}
+
 }  // namespace
 
 void SlowPath::FreeMbuf::operator()(rte_mbuf* packet) const noexcept { rte_pktmbuf_free(packet); }
@@ -169,6 +175,8 @@ void SlowPath::watch(TunnelId tunnel, Mirror& mirror) {
 
 // One interface's packets go through one worker, so that they keep their order.
 void SlowPath::read_mirror(Mirror& mirror, Command command) {
+  const bool is_port = command.kind == CommandKind::kTransmit;
+  const uint16_t vlan = is_port ? dataplane_.ports()[command.port.value]->vlan() : uint16_t{0};
   const auto interface = command.kind == CommandKind::kTransmit ? command.port.value : command.tunnel.value;
   const WorkerId worker{static_cast<uint8_t>(interface % dataplane_.worker_count())};
   for (unsigned i = 0; i < kReadsPerWakeup; ++i) {
@@ -178,6 +186,7 @@ void SlowPath::read_mirror(Mirror& mirror, Command command) {
     const auto size = mirror.read({rte_pktmbuf_mtod(packet.get(), std::byte*), room});
     if (!size) return;
     rte_pktmbuf_append(packet.get(), static_cast<uint16_t>(*size));
+    if (vlan != 0) tag(packet.get(), vlan);
     post(worker, command, std::move(packet));
   }
 }

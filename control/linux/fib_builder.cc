@@ -160,11 +160,10 @@ NextHop FibBuilder::render(const NetworkModel& model, const HopKey& key) const {
     hop.action = Action::kUnresolved;
     return hop;
   }
-  EthernetHeader ethernet{.destination = neighbour->mac.bytes,
-                          .source = model.link(key.interface)->mac.bytes,
-                          .ether_type = be16(key.family == Family::kIpv6 ? kEtherTypeIpv6 : kEtherTypeIpv4)};
-  hop.l2_size = sizeof ethernet;
-  std::memcpy(hop.l2_header.data(), &ethernet, sizeof ethernet);
+  const LinkHeader header =
+      make_link_header(neighbour->mac, model.link(key.interface)->mac, own_.vlan_of(hop.port), key.family);
+  hop.l2_size = header.size;
+  hop.l2_header = header.bytes;
   return hop;
 }
 

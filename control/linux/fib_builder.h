@@ -28,8 +28,14 @@ namespace sluice {
 
 // Which of Linux's interfaces (by index) are ours.
 struct OwnInterfaces {
-  std::map<int, PortId> ports;      // their mirrors
-  std::map<int, TunnelId> tunnels;  // their TUN interfaces
+  std::map<int, PortId> ports;       // their mirrors
+  std::map<int, TunnelId> tunnels;   // their TUN interfaces
+  std::map<PortId, uint16_t> vlans;  // of ports whose frames are tagged
+
+  uint16_t vlan_of(PortId port) const {  // 0: none
+    const auto it = vlans.find(port);
+    return it == vlans.end() ? uint16_t{0} : it->second;
+  }
   bool operator==(const OwnInterfaces&) const = default;
 };
 

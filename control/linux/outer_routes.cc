@@ -37,12 +37,9 @@ std::optional<Way> find_way(const NetworkModel& model, const OwnInterfaces& own,
   return way;
 }
 
-void set_link_header(OuterRoute& route, const Mac& from, const Mac& to) {
-  const EthernetHeader header{.destination = to.bytes,
-                              .source = from.bytes,
-                              .ether_type = be16(route.remote.address.is_ipv4() ? kEtherTypeIpv4 : kEtherTypeIpv6)};
-  std::memcpy(route.header.data(), &header, sizeof header);
-  route.header_size = route.l3_offset = sizeof header;
+void set_link_header(OuterRoute& route, const LinkHeader& header) {
+  std::memcpy(route.header.data(), header.bytes.data(), header.size);
+  route.header_size = route.l3_offset = header.size;
 }
 
 bool is_link_local_v6(const IpAddress& a) { return a.is_ipv6() && a.is_link_local(); }
@@ -73,7 +70,8 @@ OuterResolution resolve_outer(const NetworkModel& model, const OwnInterfaces& ow
   route.state = resolved ? OuterRoute::State::kReady : OuterRoute::State::kUnresolved;
   route.port = own.ports.at(way->interface);
   route.mtu = static_cast<uint16_t>(std::min<uint32_t>(way->mtu, UINT16_MAX));
-  set_link_header(route, model.link(way->interface)->mac, resolved ? neighbour->mac : Mac{});
+  set_link_header(route, make_link_header(resolved ? neighbour->mac : Mac{}, model.link(way->interface)->mac,
+                                          own.vlan_of(route.port), route.remote.address.family));
   append_datagram_headers(route, request.listen_port);
   return result;
 }

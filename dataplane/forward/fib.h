@@ -11,6 +11,7 @@
 #include "dataplane/base/strong.h"
 #include "dataplane/forward/local_addresses.h"
 #include "dataplane/lookup/prefix_map.h"
+#include "dataplane/wire/ip.h"
 
 namespace sluice {
 
@@ -29,7 +30,7 @@ struct NextHop {
   uint16_t mtu = 0;  // largest IP packet this way
   PortId port = kNoPort;
   TunnelId tunnel = kNoTunnel;
-  std::array<std::byte, 18> l2_header{};
+  std::array<std::byte, kMaxLinkHeader> l2_header{};
   IpAddress gateway;  // the neighbour; none: the destination itself is on the link
   bool operator==(const NextHop&) const = default;
 };

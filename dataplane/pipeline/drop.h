@@ -14,6 +14,7 @@ namespace sluice {
 #define SLUICE_DROP_REASONS(X) \
   /* frames and outer headers */ \
   X(not_for_us,              "frame for another host's MAC address") \
+  X(vlan_unknown,            "frame of a VLAN that no port has, or without a tag where every port has one") \
   X(frame_malformed,         "frame too short for its headers, or with a bad IP header") \
   X(frame_truncated,         "IP header claims more bytes than arrived (offloads left on at the sender?)") \
   X(frame_too_long,          "frame longer than one packet buffer") \

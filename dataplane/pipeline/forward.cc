@@ -99,7 +99,7 @@ class Egress {
     if (hop.l2_size == sizeof(EthernetHeader)) [[likely]] {
       std::memcpy(header, hop.l2_header.data(), sizeof(EthernetHeader));  // a known size: no call
     } else {
-      std::memcpy(header, hop.l2_header.data(), hop.l2_size);
+      std::memcpy(header, hop.l2_header.data(), kMaxLinkHeader);
     }
     context_.transmit->push(hop.port, m);
   }

@@ -1,5 +1,6 @@
 // Frames from a port, in this order:
-//   parse_frames   one segment, our MAC address, IP header sound, Ethernet padding cut off; what is not IP is Linux's
+//   parse_frames   one segment, our MAC address, VLAN, IP header sound, Ethernet padding cut off; what is not IP is
+//                  Linux's
 //   take_messages  UDP datagrams to an own address are put together if they came in fragments; those to a listen port
 //                  become WireGuard messages
 //   take_leases    while the port has no IPv4 address: what a DHCP server says to it is Linux's
@@ -7,12 +8,15 @@
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
+#include <cstring>
+
 #include "dataplane/base/equal_bytes.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/martian.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
 #include "dataplane/pipeline/stages.h"
+#include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
@@ -65,6 +69,33 @@ bool parse_ipv6(WorkerContext& context, rte_mbuf* m) noexcept {
   return true;
 }
 
+// The VLAN of a frame, whose tag is gone afterwards, in hardware or here; 0: none, or a priority alone.
+uint16_t take_vlan(rte_mbuf* m) noexcept {
+  if ((m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) return m->vlan_tci & VlanTag::kVlanMask;
+  constexpr size_t kAddresses = offsetof(EthernetHeader, ether_type);
+  auto* frame = rte_pktmbuf_mtod(m, std::byte*);
+  const auto* tag = reinterpret_cast<const VlanTag*>(frame + kAddresses);
+  if (tag->ether_type.host() != kEtherTypeVlan) return 0;
+  const uint16_t vlan = tag->vlan();
+  std::memmove(frame + sizeof *tag, frame, kAddresses);
+  cut_front(m, sizeof *tag);
+  return vlan;
+}
+
+// False: nobody has that VLAN. Afterwards the frame is untagged, and its port's.
+bool sort_by_vlan(WorkerContext& context, const PortView& port, rte_mbuf* m) noexcept {
+  if (rte_pktmbuf_data_len(m) < kMaxLinkHeader) return discard(context, m, Drop::frame_malformed);
+  const uint16_t vlan = take_vlan(m);
+  const PortId owner = vlan < port.by_vlan.size() ? port.by_vlan[vlan] : vlan == 0 ? port.id : kNoPort;
+  if (owner == kNoPort) return discard(context, m, Drop::vlan_unknown);
+  meta(m).in_port = owner;
+  if (LivePortCounters* arrivals = context.published->ports[owner.value].arrivals) {
+    LivePortCounters::add(arrivals[context.id.value].rx_packets, 1);
+    LivePortCounters::add(arrivals[context.id.value].rx_bytes, rte_pktmbuf_data_len(m));
+  }
+  return true;
+}
+
 // True: a sound IP packet for us to route, rte_pktmbuf_mtod at its IP header.
 bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noexcept {
   PacketMeta& about = meta(m);
@@ -79,7 +110,11 @@ bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noex
   const bool multicast = (ethernet->destination[0] & 1) != 0;
   if (!multicast && !equal_bytes<6>(ethernet->destination.data(), port.mac.bytes.data()))
     return discard(context, m, Drop::not_for_us);
-  const uint16_t type = ethernet->ether_type.host();
+  uint16_t type = ethernet->ether_type.host();
+  if (type == kEtherTypeVlan || !port.by_vlan.empty()) [[unlikely]] {
+    if (!sort_by_vlan(context, port, m)) return false;
+    type = rte_pktmbuf_mtod(m, const EthernetHeader*)->ether_type.host();
+  }
   cut_front(m, sizeof(EthernetHeader));
   if (multicast || (type != kEtherTypeIpv4 && type != kEtherTypeIpv6)) {
     context.punts->punt(m, PuntReason::kLocal, context.now);
@@ -187,7 +222,7 @@ bool is_lease(ConstBytes packet) noexcept {
 // A server sends its offer to the address that it offers (RFC 2131, section 4.1), which is nobody's yet.
 void take_leases(WorkerContext& context, Burst& packets) noexcept {
   keep_if(packets, [&](rte_mbuf* m) {
-    if (!is_lease(bytes_of(m))) return true;
+    if (context.published->ports[meta(m).in_port.value].has_ipv4 || !is_lease(bytes_of(m))) return true;
     context.punts->punt(m, PuntReason::kLocal, context.now);
     return false;
   });
@@ -236,7 +271,7 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   clock.finished(Stage::take_messages, sound);
 
   if (!messages.empty()) receive_messages(context, messages, clock);
-  if (!context.published->ports[in.value].has_ipv4) [[unlikely]]
+  if (context.published->awaits_leases) [[unlikely]]
     take_leases(context, frames);
   if (!frames.empty()) {
     look_up_destination(context, frames, clock);

@@ -13,6 +13,8 @@
 
 namespace sluice {
 
+struct LivePortCounters;  // port/port_counters.h
+
 struct TunnelView {
   TunnelId id = kNoTunnel;
   bool up = false;           // admin state of its interface; down: neither sends nor receives
@@ -38,6 +40,10 @@ struct PortView {
   TunnelId tunnel = kNoTunnel;  // whose inner_port it is
   ReversePath reverse_path = ReversePath::kAny;
   bool has_ipv4 = true;  // Linux has an IPv4 address on its mirror
+  // Whose frames arrive on its cable, by VLAN, [0] for those without one; kNoPort: nobody's. Empty: they are all its
+  // own, and none is tagged.
+  std::vector<PortId> by_vlan;
+  LivePortCounters* arrivals = nullptr;  // Port::arrivals
 };
 
 struct Published {
@@ -46,6 +52,7 @@ struct Published {
   std::vector<TunnelView> tunnels;   // by TunnelId; a removed tunnel leaves an entry that is down
   std::vector<PortView> ports;       // by PortId
   bool checks_reverse_path = false;  // some port does
+  bool awaits_leases = false;        // some port has no IPv4 address
   // Listen ports as a bitmap over all 65,536: one load tells whether a UDP packet to us may be WireGuard.
   std::array<uint64_t, 1024> listen_ports{};
 

@@ -22,6 +22,7 @@ TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, Dr
     if (ports[i] == nullptr || queue_index_ >= ports[i]->transmit_queues()) continue;
     queues_[i].port = ports[i];
     queues_[i].offloads = ports[i]->offloads();
+    queues_[i].by_itself = ports[i]->transmits_by_itself();
   }
 }
 
@@ -43,7 +44,10 @@ void TransmitQueues::push(PortId port, rte_mbuf* frame) noexcept {
 
 unsigned TransmitQueues::flush() noexcept {
   for (Queue& queue : queues_) {
-    if (queue.count != 0) transmitted_ += flush(queue);
+    if (queue.count != 0)
+      transmitted_ += flush(queue);
+    else if (queue.by_itself)
+      queue.port->transmit(queue_index_, nullptr, 0);
   }
   return std::exchange(transmitted_, 0);
 }

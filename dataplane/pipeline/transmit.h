@@ -37,6 +37,7 @@ class TransmitQueues {
   struct Queue {
     Port* port = nullptr;  // nullptr: no such port, or no queue of ours in it
     Port::Offloads offloads;
+    bool by_itself = false;  // Port::transmits_by_itself
     unsigned count = 0;
     std::array<rte_mbuf*, kCapacity> frames;
   };

@@ -3,10 +3,12 @@
 #include <poll.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
+#include <rte_eth_bond.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_spinlock.h>
+#include <rte_version.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -61,6 +63,13 @@ class OwnedEthdev {
   bool is_nic_;
 };
 
+std::string describe(const EthdevOptions& options) {
+  if (options.members.empty()) return options.device;
+  std::string text = options.bond == EthdevOptions::Bond::kLacp ? "lacp:" : "active-backup:";
+  for (const std::string& member : options.members) text += (text.back() == ':' ? "" : "+") + member;
+  return text;
+}
+
 // What was found out while configuring.
 struct Configured {
   uint16_t receive_queues = 0, transmit_queues = 0;
@@ -71,11 +80,25 @@ struct Configured {
   Mac mac;
 };
 
+// What Linux has of a port whose frames come from a kernel interface, before the driver opens its sockets.
+struct KernelSide {
+  unsigned interface_index = 0;  // 0: no such port
+  std::vector<int> sockets_before;
+  SilencedInterface silenced;
+};
+
+// A device that is part of a port: the bond starts and stops it.
+struct Member {
+  KernelSide linux_side;
+  OwnedEthdev ethdev;
+};
+
 class EthdevPort final : public Port {
  public:
-  EthdevPort(PortId id, const EthdevOptions& options, OwnedEthdev ethdev, const Configured& configured,
-             std::vector<int> sockets, SilencedInterface silenced, bool is_tap)
-      : Port(id, options.name),
+  EthdevPort(PortId id, const EthdevOptions& options, std::vector<Member> members, OwnedEthdev ethdev,
+             const Configured& configured, std::vector<int> sockets, SilencedInterface silenced, bool is_tap)
+      : Port(id, options.name, options.vlan),
+        members_(std::move(members)),
         ethdev_(std::move(ethdev)),
         dpdk_port_(ethdev_.id()),
         workers_(options.workers),
@@ -83,8 +106,9 @@ class EthdevPort final : public Port {
         sockets_(std::move(sockets)),
         silenced_(std::move(silenced)),
         is_tap_(is_tap),
+        speaks_lacp_(!members_.empty() && options.bond == EthdevOptions::Bond::kLacp),
         mtu_(options.mtu),
-        device_(options.device),
+        device_(describe(options)),
         locks_(configured.transmit_lock ? configured.transmit_queues : 0) {}
 
   uint16_t receive_queues() const noexcept override { return configured_.receive_queues; }
@@ -105,6 +129,8 @@ class EthdevPort final : public Port {
     rte_spinlock_unlock(&locks_[device_queue].lock);
     return sent;
   }
+
+  bool transmits_by_itself() const noexcept override { return speaks_lacp_; }
 
   Wakeup wakeup(uint16_t queue) noexcept override {
     if (queue < sockets_.size()) {
@@ -156,6 +182,7 @@ class EthdevPort final : public Port {
     rte_spinlock_t lock = RTE_SPINLOCK_INITIALIZER;
   };
 
+  std::vector<Member> members_;  // outlive the bond
   OwnedEthdev ethdev_;
   uint16_t dpdk_port_;
   uint16_t workers_;
@@ -164,6 +191,7 @@ class EthdevPort final : public Port {
   SilencedInterface silenced_;
   mutable uint64_t missed_ = 0;  // by those sockets so far: reading takes what the kernel has counted. Control thread
   bool is_tap_;
+  bool speaks_lacp_;
   uint16_t mtu_;
   std::string device_;
   std::vector<TransmitLock> locks_;
@@ -171,7 +199,7 @@ class EthdevPort final : public Port {
 
 Error failed(const EthdevOptions& options, const std::string& what, int status) {
   const int error = status < 0 ? -status : status;
-  return Error{"port " + options.name + ": " + with_dpdk_reason(options.device + " " + what, error), error};
+  return Error{"port " + options.name + ": " + with_dpdk_reason(describe(options) + " " + what, error), error};
 }
 
 // The largest IP packet that the device says it takes.
@@ -181,9 +209,11 @@ uint16_t largest_mtu(const rte_eth_dev_info& info) {
   return static_cast<uint16_t>(std::min<uint32_t>(info.max_mtu, by_frame));
 }
 
-rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu, bool interrupts) {
+rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_queues, uint16_t mtu, bool vlans,
+                               bool interrupts) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = info.rx_offload_capa & kReceiveChecksums;
+  if (vlans) conf.rxmode.offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
   conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
   // A neighbour may send what the link usually carries even if we are told to send less.
   conf.rxmode.mtu = std::max<uint16_t>(mtu, RTE_ETHER_MTU);
@@ -263,7 +293,7 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
   c.receive_queues = std::min(options.workers, info.max_rx_queues);
   c.transmit_queues = std::min(options.workers, info.max_tx_queues);
   c.interrupts = device.interrupts;
-  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu, device.interrupts);
+  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu, options.vlans, device.interrupts);
   const bool patient = !device.connects_to.empty();
   Attempt attempt = start_with_patience(port, conf, c, pool, patient);
   if (attempt.status != 0 && c.interrupts && !patient) {
@@ -274,7 +304,9 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
   if (attempt.status != 0) return failed(options, attempt.what, attempt.status);
 
   rte_eth_promiscuous_disable(port);
-  rte_eth_allmulticast_enable(port);  // a router hears neighbour discovery, OSPF, VRRP; not every device filters
+  // A router hears neighbour discovery, OSPF, VRRP. Not every device filters, but an LACP bond does what they do not.
+  const bool hears_multicast = rte_eth_allmulticast_enable(port) == 0;
+  if (!hears_multicast && !options.members.empty()) rte_eth_promiscuous_enable(port);
   c.transmit_offloads = conf.txmode.offloads;
   c.transmit_lock = c.transmit_queues < options.workers && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) == 0;
   c.offloads = {.ipv4_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0,
@@ -341,13 +373,6 @@ Result<uint16_t> create_ethdev(const Device& device, const EthdevOptions& option
                ENODEV};
 }
 
-// What Linux has of a port whose frames come from a kernel interface, before the driver opens its sockets.
-struct KernelSide {
-  unsigned interface_index = 0;  // 0: no such port
-  std::vector<int> sockets_before;
-  SilencedInterface silenced;
-};
-
 Result<KernelSide> prepare_kernel_side(const Device& device, uint16_t mtu) {
   KernelSide side;
   if (device.interface.empty()) return side;
@@ -360,7 +385,8 @@ Result<KernelSide> prepare_kernel_side(const Device& device, uint16_t mtu) {
 }
 
 Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options, const Device& device,
-                                         OwnedEthdev ethdev, rte_mempool* pool, KernelSide linux_side) {
+                                         std::vector<Member> members, OwnedEthdev ethdev, rte_mempool* pool,
+                                         KernelSide linux_side) {
   Result<Configured> configured = bring_up(ethdev.id(), options, device, pool);
   if (!configured) return configured.error();
   const bool is_tap = device.driver == "net_tap" || device.driver == "net_tun";
@@ -373,8 +399,63 @@ Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options
                         std::back_inserter(sockets));
     if (sockets.size() != configured->receive_queues) sockets.clear();  // not as we know the driver: do not guess
   }
-  return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(ethdev), *configured, std::move(sockets),
-                                              std::move(linux_side.silenced), is_tap));
+  return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(members), std::move(ethdev), *configured,
+                                              std::move(sockets), std::move(linux_side.silenced), is_tap));
+}
+
+// A device of its own or part of a bond, up to where DPDK has it. `options.name` is unique among them.
+Result<Member> create_member(const EthdevOptions& options, const Device& device) {
+  Result<KernelSide> linux_side = prepare_kernel_side(device, options.mtu);
+  if (!linux_side) return Error{"port " + options.name + ": " + linux_side.error().what, linux_side.error().code};
+  if (Result<void> cleared = clear_stale_socket(options, device.listens_at); !cleared) return cleared.error();
+  const Result<uint16_t> dpdk_port = create_ethdev(device, options);
+  if (!dpdk_port) return dpdk_port.error();
+  return Member{std::move(*linux_side), OwnedEthdev(*dpdk_port, !device.pci.empty())};
+}
+
+int add_to_bond(uint16_t bond, uint16_t member) {
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 11, 0, 0)
+  return rte_eth_bond_member_add(bond, member);
+#else
+  return rte_eth_bond_slave_add(bond, member);
+#endif
+}
+
+// Members that are there, bound together.
+Result<uint16_t> create_bond(const EthdevOptions& options, const std::vector<Member>& members) {
+  const bool lacp = options.bond == EthdevOptions::Bond::kLacp;
+  const std::string name = "net_bonding_" + options.name;
+  forget_dpdk_log();
+  const int bond = rte_eth_bond_create(name.c_str(), lacp ? BONDING_MODE_8023AD : BONDING_MODE_ACTIVE_BACKUP, 0);
+  if (bond < 0) return failed(options, "cannot be created", bond);
+  const auto id = static_cast<uint16_t>(bond);
+  for (size_t i = 0; i < members.size(); ++i) {
+    const int status = add_to_bond(id, members[i].ethdev.id());
+    if (status == 0) continue;
+    rte_eth_bond_free(name.c_str());
+    return failed(options, "does not take " + options.members[i], status);
+  }
+  if (lacp) rte_eth_bond_xmit_policy_set(id, BALANCE_XMIT_POLICY_LAYER34);  // a flow stays on one member
+  return id;
+}
+
+Result<std::unique_ptr<Port>> make_bond_port(PortId id, const EthdevOptions& options, rte_mempool* pool) {
+  std::vector<Member> members;
+  for (const std::string& text : options.members) {
+    const Result<Device> device = parse_device(text);
+    if (!device) return Error{"port " + options.name + ": " + device.error().what};
+    EthdevOptions part = options;
+    part.name += '_' + std::to_string(members.size());
+    part.device = text;
+    Result<Member> member = create_member(part, *device);
+    if (!member) return member.error();
+    members.push_back(std::move(*member));
+  }
+  const Result<uint16_t> bond = create_bond(options, members);
+  if (!bond) return bond.error();
+  Device device;
+  device.interrupts = false;
+  return start_port(id, options, device, std::move(members), OwnedEthdev(*bond, false), pool, {});
 }
 
 }  // namespace
@@ -388,19 +469,17 @@ Result<DeviceNeeds> device_needs(const std::string& device, const std::string& d
 }
 
 Result<std::unique_ptr<Port>> make_ethdev_port(PortId id, const EthdevOptions& options, rte_mempool* pool) {
+  if (!options.members.empty()) return make_bond_port(id, options, pool);
   const Result<Device> device = parse_device(options.device);
   if (!device) return Error{"port " + options.name + ": " + device.error().what};
-  Result<KernelSide> linux_side = prepare_kernel_side(*device, options.mtu);
-  if (!linux_side) return Error{"port " + options.name + ": " + linux_side.error().what, linux_side.error().code};
-  if (Result<void> cleared = clear_stale_socket(options, device->listens_at); !cleared) return cleared.error();
-  const Result<uint16_t> dpdk_port = create_ethdev(*device, options);
-  if (!dpdk_port) return dpdk_port.error();
-  return start_port(id, options, *device, OwnedEthdev(*dpdk_port, !device->pci.empty()), pool, std::move(*linux_side));
+  Result<Member> made = create_member(options, *device);
+  if (!made) return made.error();
+  return start_port(id, options, *device, {}, std::move(made->ethdev), pool, std::move(made->linux_side));
 }
 
 Result<std::unique_ptr<Port>> adopt_ethdev_port(PortId id, const EthdevOptions& options, uint16_t dpdk_port,
                                                 rte_mempool* pool) {
-  return start_port(id, options, Device{}, OwnedEthdev(dpdk_port, false), pool, {});
+  return start_port(id, options, Device{}, {}, OwnedEthdev(dpdk_port, false), pool, {});
 }
 
 size_t packet_pool_size(uint32_t buffers, uint16_t private_size, uint16_t mtu) noexcept {

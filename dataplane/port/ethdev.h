@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dataplane/base/handle.h"
 #include "dataplane/base/result.h"
@@ -18,10 +19,17 @@ namespace sluice {
 struct EthdevOptions {
   std::string name;  // the port's name in the configuration
   std::string device;
+  std::vector<std::string> members;  // device strings: the port is a bond of these, and `device` is empty
+  enum class Bond : uint8_t {
+    kActiveBackup,
+    kLacp,
+  } bond = Bond::kActiveBackup;
   std::string devargs;     // appended to the device's arguments as they are (for PCI: given to the EAL, DeviceNeeds)
   uint16_t workers = 1;    // queues asked for; the device may offer fewer receive queues
   uint16_t mtu = 1500;     // largest IP packet
   std::optional<Mac> mac;  // none: the device's own
+  uint16_t vlan = 0;       // every frame of the port itself is tagged so; 0: none is
+  bool vlans = false;      // tagged frames are somebody's: the device may take the tags off
 };
 
 // What the device string needs of the EAL, for EalOptions. Error: not a device string.

@@ -12,6 +12,8 @@ struct rte_mbuf;
 
 namespace sluice {
 
+struct LivePortCounters;  // port/port_counters.h
+
 struct PortCounters {
   uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0;
   uint64_t tx_packets = 0, tx_bytes = 0, tx_errors = 0;
@@ -46,6 +48,11 @@ class Port {
 
   const std::string& name() const noexcept { return name_; }
   PortId id() const noexcept { return id_; }
+  // The 802.1Q tag that its frames carry; 0: none. A frame on its way out is complete, tag and all; of one that arrives
+  // the tag may be in the mbuf alone (RTE_MBUF_F_RX_VLAN_STRIPPED).
+  uint16_t vlan() const noexcept { return vlan_; }
+  // The port on whose cable this one is a VLAN: frames arrive and leave through that one. kNoPort: it has its own.
+  PortId parent() const noexcept { return parent_; }
 
   // What its mbufs are, in both directions; from the first byte on.
   enum class Carries : uint8_t {
@@ -62,6 +69,9 @@ class Port {
   virtual uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
   // Takes the first packets of the burst and says how many; the others remain the caller's.
   virtual uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
+  // It has packets of its own to send (LACP's), when it is asked to transmit, be it nothing: ten times a second at
+  // least.
+  virtual bool transmits_by_itself() const noexcept { return false; }
 
   // The queue's worker. May change while the port runs (a vhost peer comes and goes): ask before each sleep.
   virtual Wakeup wakeup(uint16_t queue) noexcept = 0;
@@ -72,6 +82,8 @@ class Port {
   virtual uint16_t mtu() const noexcept = 0;  // largest IP packet
   virtual bool link_up() const noexcept = 0;
   virtual PortCounters counters() const noexcept = 0;
+  // Where workers count what arrives for it, one after the other by worker; nullptr: its device counts.
+  virtual LivePortCounters* arrivals() noexcept { return nullptr; }
   virtual std::string device() const = 0;
   // What the hardware does for us; read once at start by workers.
   struct Offloads {
@@ -81,11 +93,14 @@ class Port {
   virtual Offloads offloads() const noexcept = 0;
 
  protected:
-  Port(PortId id, std::string name) : id_(id), name_(std::move(name)) {}
+  Port(PortId id, std::string name, uint16_t vlan = 0, PortId parent = kNoPort)
+      : id_(id), name_(std::move(name)), vlan_(vlan), parent_(parent) {}
 
  private:
   PortId id_;
   std::string name_;
+  uint16_t vlan_;
+  PortId parent_;
 };
 
 }  // namespace sluice

@@ -69,4 +69,27 @@ void set_ecn(Bytes packet, uint8_t ecn) noexcept {
   }
 }
 
+LinkHeader make_link_header(const Mac& to, const Mac& from, uint16_t vlan, Family family) noexcept {
+  const EthernetHeader ethernet{.destination = to.bytes,
+                                .source = from.bytes,
+                                .ether_type = be16(family == Family::kIpv6 ? kEtherTypeIpv6 : kEtherTypeIpv4)};
+  LinkHeader header;
+  header.size = sizeof ethernet;
+  if (vlan == 0) {
+    std::memcpy(header.bytes.data(), &ethernet, sizeof ethernet);
+    return header;
+  }
+  std::memcpy(header.bytes.data() + sizeof(VlanTag), &ethernet, sizeof ethernet);
+  tag_frame(header.bytes, vlan);
+  header.size = kMaxLinkHeader;
+  return header;
+}
+
+void tag_frame(Bytes frame, uint16_t vlan) noexcept {
+  constexpr size_t kAddresses = offsetof(EthernetHeader, ether_type);
+  const VlanTag tag{.ether_type = be16(kEtherTypeVlan), .control = be16(vlan)};
+  std::memmove(frame.data(), frame.data() + sizeof tag, kAddresses);
+  std::memcpy(frame.data() + kAddresses, &tag, sizeof tag);
+}
+
 }  // namespace sluice

@@ -33,6 +33,14 @@ struct EthernetHeader {
   be16 ether_type;
 };
 
+struct VlanTag {    // IEEE 802.1Q: between a frame's addresses and its type
+  be16 ether_type;  // kEtherTypeVlan
+  be16 control;     // priority, 3 bits; drop eligible; VLAN, 12 bits: 0 for a priority alone
+
+  static constexpr uint16_t kVlanMask = 0x0fff;
+  uint16_t vlan() const { return control.host() & kVlanMask; }
+};
+
 struct Ipv4Header {
   uint8_t version_ihl;
   uint8_t tos;  // DSCP and ECN
@@ -79,9 +87,19 @@ struct UdpHeader {
 };
 
 static_assert(sizeof(EthernetHeader) == 14 && sizeof(Ipv4Header) == 20 && sizeof(Ipv6Header) == 40 &&
-              sizeof(Ipv6FragmentHeader) == 8 && sizeof(UdpHeader) == 8);
+              sizeof(Ipv6FragmentHeader) == 8 && sizeof(UdpHeader) == 8 && sizeof(VlanTag) == 4);
 
-inline constexpr size_t kMaxOuterHeaders = sizeof(EthernetHeader) + 4 + sizeof(Ipv6Header) + sizeof(UdpHeader);
+inline constexpr size_t kMaxLinkHeader = sizeof(EthernetHeader) + sizeof(VlanTag);
+inline constexpr size_t kMaxOuterHeaders = kMaxLinkHeader + sizeof(Ipv6Header) + sizeof(UdpHeader);
+
+// What stands in front of an IP packet on the link, tagged unless `vlan` is 0.
+struct LinkHeader {
+  std::array<std::byte, kMaxLinkHeader> bytes{};
+  uint8_t size = 0;
+};
+LinkHeader make_link_header(const Mac& to, const Mac& from, uint16_t vlan, Family family) noexcept;
+// Room for a tag, four bytes, is at the start of `frame`, the frame behind it; afterwards it is tagged.
+void tag_frame(Bytes frame, uint16_t vlan) noexcept;
 
 inline Family version_of(ConstBytes packet) noexcept {
   if (packet.empty()) return Family::kNone;

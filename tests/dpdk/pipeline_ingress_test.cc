@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
 
+#include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
 #include "tests/support/pipeline_bench.h"
 
@@ -149,6 +150,7 @@ TEST_F(Ingress, LeasesAreLinuxsWhileAPortHasNoIpv4Address) {
   };
   expect_no_route(datagram(68));
   bench.published().ports[kWan.value].has_ipv4 = false;
+  bench.published().awaits_leases = true;
   expect_punt(datagram(68));
   expect_punt(datagram(68, {.options_size = 4}));
   expect_no_route(datagram(69));
@@ -222,12 +224,10 @@ TEST_F(Ingress, Ipv4OptionsAreSkipped) {  // D-18
   expect_keepalive(keepalive().ipv4(kX, kUs, {.options_size = 40}).ethernet(kWanMac, kRouterMac));
 }
 
-TEST_F(Ingress, ExtensionHeadersAndVlanTagsAreLinuxs) {  // D-18
+TEST_F(Ingress, ExtensionHeadersAreLinuxs) {  // D-18
   const Octets options{std::byte{17}, std::byte{0}, std::byte{1}, std::byte{4},
                        std::byte{0},  std::byte{0}, std::byte{0}, std::byte{0}};
   expect_punt(keepalive().prepend(options).ipv6(kX6, kUs6, {.next_header = 0}).ethernet(kWanMac, kRouterMac));
-  const Octets tag{std::byte{0}, std::byte{5}, std::byte{8}, std::byte{0}};
-  expect_punt(keepalive().ipv4(kX, kUs).prepend(tag).ethernet(kWanMac, kRouterMac, kEtherTypeVlan));
 }
 
 TEST_F(Ingress, HostileSourcesAreDroppedBeforeAnythingAnswers) {  // M-22
@@ -302,6 +302,98 @@ TEST_F(Ingress, DropsPuntsWhenControlIsBehind) {
   const Octets ping = PacketBuilder(8).ipv4(kX, kUs, {.protocol = 1}).ethernet(kWanMac, kRouterMac);
   bench.receive(std::vector<Octets>(1024 + 3, ping));
   EXPECT_EQ(bench.drops(), (Drops{{"punt_ring_full", 3}}));
+}
+
+// VLAN 20 of the wan's cable is the lan port.
+class VlanIngress : public Ingress {
+ protected:
+  VlanIngress() {
+    auto& by_vlan = bench.published().ports[kWan.value].by_vlan;
+    by_vlan.assign(VlanTag::kVlanMask + 1, kNoPort);
+    by_vlan[0] = kWan;
+    by_vlan[20] = kLan;
+    bench.published().ports[kLan.value].arrivals = &arrivals;
+  }
+  static Octets tagged(Octets frame, uint16_t control) {
+    frame.insert(frame.begin(), sizeof(VlanTag), std::byte{0});
+    tag_frame(frame, control);
+    return frame;
+  }
+  // A device has taken the tag off.
+  void receive_stripped(const Octets& frame, uint16_t control) {
+    rte_mbuf* m = rte_pktmbuf_alloc(bench.pool());
+    std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size())), frame.data(), frame.size());
+    m->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+    m->vlan_tci = control;
+    Burst burst;
+    burst.push(m);
+    process_frames(bench.worker(), kWan, burst);
+    bench.end_poll();
+  }
+  // It is the lan port's, without its tag.
+  void expect_lan(const Octets& untagged) {
+    EXPECT_EQ(bench.drops(), Drops{});
+    const auto punted = bench.punted();
+    ASSERT_EQ(punted.size(), 1u);
+    EXPECT_EQ(punted[0].in_port, kLan);
+    EXPECT_EQ(punted[0].l2_size, sizeof(EthernetHeader));
+    EXPECT_EQ(hex(punted[0].bytes), hex(untagged));
+  }
+
+  const Octets for_us = PacketBuilder(64).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac);
+  const Octets arp = PacketBuilder(28).ethernet(Mac{{255, 255, 255, 255, 255, 255}}, kRouterMac, kEtherTypeArp);
+  LivePortCounters arrivals;
+};
+
+TEST_F(VlanIngress, AVlanIsAPortOfItsOwn) {
+  for (const Octets& frame : {for_us, arp}) {
+    bench.receive(tagged(frame, 20));
+    expect_lan(frame);
+    bench.receive(tagged(frame, 0xe000 | 20));
+    expect_lan(frame);
+    receive_stripped(frame, 0xe000 | 20);
+    expect_lan(frame);
+  }
+  EXPECT_EQ(arrivals.read().rx_packets, 6u);
+  EXPECT_EQ(arrivals.read().rx_bytes, 3 * (for_us.size() + arp.size()));
+}
+
+TEST_F(VlanIngress, NoTagOrOnlyAPriorityIsThePortsOwn) {
+  expect_punt(for_us);
+  bench.receive(tagged(for_us, 0xa000));
+  EXPECT_EQ(bench.punted().at(0).in_port, kWan);
+  receive_stripped(for_us, 0xa000);
+  EXPECT_EQ(bench.punted().at(0).in_port, kWan);
+  EXPECT_EQ(bench.drops(), Drops{});
+}
+
+TEST_F(VlanIngress, OtherVlansAreNobodys) {
+  expect_drop(tagged(for_us, 21), "vlan_unknown");
+  receive_stripped(for_us, 21);
+  EXPECT_EQ(bench.drops(), (Drops{{"vlan_unknown", 1}}));
+  bench.published().ports[kWan.value].by_vlan[0] = kNoPort;  // a port that is tagged itself
+  expect_drop(for_us, "vlan_unknown");
+  expect_drop(tagged(for_us, 0), "vlan_unknown");
+}
+
+TEST_F(VlanIngress, WireguardInAVlan) {  // D-18
+  const uint64_t before = bench.peer().rx_packets;
+  bench.receive(tagged(bench.datagram(session.seal(counter++, {})), 20));
+  EXPECT_EQ(bench.drops(), Drops{});
+  EXPECT_EQ(bench.peer().rx_packets, before + 1);
+}
+
+TEST_F(VlanIngress, TagsThatAreCutShort) {
+  const Octets whole = tagged(for_us, 20);
+  for (const size_t size : {14u, 17u}) expect_drop(Octets(whole.begin(), whole.begin() + size), "frame_malformed");
+  expect_drop(Octets(whole.begin(), whole.begin() + 18), "frame_malformed");
+}
+
+TEST_F(Ingress, ATaggedFrameOnAPortWithoutVlansIsNobodys) {  // D-18
+  Octets frame = PacketBuilder(64).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac);
+  frame.insert(frame.begin(), sizeof(VlanTag), std::byte{0});
+  tag_frame(frame, 5);
+  expect_drop(frame, "vlan_unknown");
 }
 
 }  // namespace

@@ -76,6 +76,18 @@ class FibBuilderTest : public testing::Test {
   Fib fib_;
 };
 
+TEST_F(FibBuilderTest, FramesInAVlanAreTagged) {
+  own_.vlans[PortId(1)] = 120;
+  ASSERT_TRUE(update());
+  EXPECT_EQ(hop("8.8.8.8").l2_size, 14);
+  const NextHop host = hop("10.1.0.5");
+  ASSERT_EQ(host.l2_size, 18);
+  const std::array<uint8_t, 6> tag_and_type = {0x81, 0, 0, 120, 8, 0};
+  EXPECT_EQ(std::memcmp(host.l2_header.data(), kHostMac.bytes.data(), 6), 0);
+  EXPECT_EQ(std::memcmp(host.l2_header.data() + 6, kLanMac.bytes.data(), 6), 0);
+  EXPECT_EQ(std::memcmp(host.l2_header.data() + 12, tag_and_type.data(), 6), 0);
+}
+
 TEST_F(FibBuilderTest, SteersEachKindOfDestination) {
   ASSERT_TRUE(update());
   const std::pair<const char*, const char*> expected[] = {

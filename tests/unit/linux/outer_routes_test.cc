@@ -77,6 +77,26 @@ TEST_F(OuterRoutesTest, AReadyIpv4RouteHasItsWholeHeader) {
             0);
 }
 
+TEST_F(OuterRoutesTest, AVlansRouteIsTagged) {
+  own_.vlans[PortId(0)] = 120;
+  for (const char* endpoint : {"192.0.3.7:4500", "[2001:db8:77::7]:4500"}) {
+    const OuterRoute route = resolve(endpoint).route;
+    ASSERT_EQ(route.state, State::kReady);
+    ASSERT_EQ(route.l3_offset, 18);
+    ASSERT_EQ(route.header_size, 18 + (route.remote.address.is_ipv4() ? 20 : 40) + 8);
+    const std::array<uint8_t, 6> tag_and_type = {0x81,
+                                                 0,
+                                                 0,
+                                                 120,
+                                                 uint8_t(route.remote.address.is_ipv4() ? 8 : 0x86),
+                                                 uint8_t(route.remote.address.is_ipv4() ? 0 : 0xdd)};
+    EXPECT_EQ(std::memcmp(route.header.data(), kRouterMac.bytes.data(), 6), 0);
+    EXPECT_EQ(std::memcmp(route.header.data() + 6, kWanMac.bytes.data(), 6), 0);
+    EXPECT_EQ(std::memcmp(route.header.data() + 12, tag_and_type.data(), 6), 0);
+    EXPECT_EQ(version_of(std::span(route.header).subspan(18)), route.remote.address.family);
+  }
+}
+
 // What a worker does with the sums must give the checksums that the whole packet has.
 TEST_F(OuterRoutesTest, SumsFinishToTheRightChecksums) {
   std::vector<std::byte> payload(33, std::byte{0xa7});

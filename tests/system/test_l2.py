@@ -1,0 +1,392 @@
+"""What is under IP: VLANs, bonds, one port for everything, several ports and tunnels. The other side is Linux's network
+stack: ARP, neighbour discovery and pings are its own; the remote peers are wireguard-go.
+"""
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+import time
+import unittest
+
+import pywg
+import rig
+
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
+PORT = 51820
+
+GATEWAY = """
+[gateway]
+name = "l2"
+%(ports)s
+%(tunnels)s
+"""
+TUNNEL = """
+[[tunnel]]
+name = "%(name)s"
+private-key-file = "%(name)s.key"
+listen-port = %(port)d
+addresses = ["10.6%(number)d.0.1/24", "fd6%(number)d::1/64"]
+[[tunnel.peer]]
+public-key = "%(public)s"
+endpoint = "%(endpoint)s"
+allowed-ips = ["10.6%(number)d.0.2/32", "fd6%(number)d::2/128"]
+"""
+
+
+class Trunk:
+    """A cable's end with VLANs, each of them an interface `vN` that can be moved to another machine.
+
+    Tags are put on and taken off here, because the kernels we run on may have no 8021q; it is Linux that reads them.
+    """
+
+    def __init__(self, machine, interface, *vlans):
+        self.raw = machine.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self.raw.bind((interface, 3))  # ETH_P_ALL
+        self.taps = {vlan: self.make_tap(machine, "v%d" % vlan) for vlan in vlans}
+        self.ended, self.wake = os.pipe()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    @staticmethod
+    def make_tap(machine, name):
+        with machine.network():
+            tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+        return tap
+
+    def close(self):
+        os.write(self.wake, b"x")
+        self.thread.join()
+        self.raw.close()
+        for descriptor in (*self.taps.values(), self.ended, self.wake):
+            os.close(descriptor)
+
+    def send(self, vlan, frame, priority=0):
+        self.raw.send(frame[:12] + struct.pack(">HH", 0x8100, priority << 13 | vlan) + frame[12:])
+
+    def run(self):
+        while True:
+            ready = select.select([self.ended, self.raw, *self.taps.values()], [], [])[0]
+            if self.ended in ready:
+                return
+            if self.raw in ready:
+                self.from_cable()
+            for vlan, tap in self.taps.items():
+                if tap in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        self.send(vlan, os.read(tap, 4096))
+
+    def from_cable(self):
+        frame, ancillary, _, sender = self.raw.recvmsg(65536, 256)
+        if sender[2] == socket.PACKET_OUTGOING:
+            return
+        for level, kind, data in ancillary:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, tag, _ = struct.unpack("=IIIHHHH", data)
+                tap = self.taps.get(tag & 0xFFF) if status & TP_STATUS_VLAN_VALID else None
+                if tap is not None:
+                    os.write(tap, frame)
+
+
+class L2Case(unittest.TestCase):
+    time_limit = 60
+
+    def setUp(self):
+        self.lab = rig.Lab()
+        self.addCleanup(self.lab.close)
+        self.machine = self.lab.machine("gateway")
+        self.gateway = None
+
+    def diagnosis(self):
+        return self.gateway.process.output()[-3000:] if self.gateway else "not started"
+
+    def give(self, machine, interface, to):
+        machine.run("ip", "link", "set", interface, "netns", to.pid)
+        to.run("ip", "link", "set", interface, "up")
+
+    def peer(self, machine, number, gateway_key):
+        """wireguard-go as the remote end of tunnel wg<number>; its public key."""
+        key = rig.Key()
+        daemon = rig.WireguardGo(machine, "peer%d" % number).start(key, PORT, "10.6%d.0.2/24" % number,
+                                                                   "fd6%d::2/64" % number)
+        daemon.add_peer(gateway_key.public, ["0.0.0.0/0", "::/0"])
+        return key.public
+
+    def start(self, ports, *tunnels):
+        """tunnels: (number, machine that runs the remote peer, its outer address)"""
+        text = ""
+        for number, machine, address in tunnels:
+            key = rig.Key()
+            self.lab.write("wg%d.key" % number, key.private + "\n")
+            text += TUNNEL % {"name": "wg%d" % number, "number": number, "port": PORT + number,
+                              "public": self.peer(machine, number, key), "endpoint": rig.endpoint(address, PORT)}
+        config = self.lab.write("l2.toml", GATEWAY % {"ports": ports, "tunnels": text})
+        self.gateway = rig.Gateway(self.machine, config, os.environ["SLUICE_BUILD"], name="l2",
+                                   tunnel="wg%d" % tunnels[0][0]).start()
+
+    def ports(self):
+        return {port["name"]: port for port in self.gateway.ask("show")["ports"]}
+
+    def default_route(self, machine, *gateways):
+        for address in gateways:
+            machine.add_route("::/0" if ":" in address else "0.0.0.0/0", address)
+
+
+class Vlans(L2Case):
+    PORTS = """
+[[port]]
+name = "trunk"
+device = "af_packet:trunk0"
+addresses = ["192.168.1.1/24"]
+
+[[port]]
+name = "lan"
+parent = "trunk"
+vlan = 20
+addresses = ["10.1.0.1/24", "fd01::1/64"]
+
+[[port]]
+name = "wan"
+parent = "trunk"
+vlan = 10
+addresses = ["192.0.2.1/24", "2001:db8::1/64"]
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.wire, self.remote, self.host = (self.lab.machine(name) for name in ("wire", "remote", "host"))
+        self.lab.cable(self.machine, "trunk0", self.wire, "eth0")
+        rig.kernel_end(self.wire, "eth0", "192.168.1.2/24")
+        self.trunk = Trunk(self.wire, "eth0", 10, 20, 30)
+        self.addCleanup(self.trunk.close)
+        self.give(self.wire, "v10", self.remote)
+        rig.kernel_end(self.remote, "v10", "192.0.2.2/24", "2001:db8::2/64")
+        self.give(self.wire, "v20", self.host)
+        rig.kernel_end(self.host, "v20", "10.1.0.2/24", "fd01::2/64")
+        self.default_route(self.host, "10.1.0.1", "fd01::1")
+        self.wire.run("ip", "link", "set", "v30", "up")
+
+    def test_both_sides_on_one_cable(self):
+        """The tunnel's outside in one VLAN, its inside in another, the trunk itself untagged"""
+        for address in ("192.0.2.2", "2001:db8::2"):
+            with self.subTest(outside=address):
+                self.start(self.PORTS, (0, self.remote, address))
+                for inner in ("10.60.0.2", "fd60::2"):
+                    self.host.reaches(inner)
+                before = self.ports()
+                for size in (56, 1300, 1392 - 28):
+                    self.assertEqual(self.host.ping("10.60.0.2", count=5, size=size), 5)
+                after = self.ports()
+                moved = {name: (after[name]["rx_packets"] - before[name]["rx_packets"],
+                                after[name]["tx_packets"] - before[name]["tx_packets"]) for name in after}
+                for name in ("lan", "wan"):
+                    self.assertGreaterEqual(min(moved[name]), 15, moved)
+                self.assertGreaterEqual(min(moved["trunk"]), 30, moved)
+                self.assertEqual(self.wire.ping("192.168.1.1", count=3), 3)
+                self.gateway.stop()
+                self.remote.run("ip", "link", "del", "peer0")
+
+    def test_to_linux_and_back(self):
+        """What is for the gateway itself: its mirror of the VLAN answers, and its pings leave tagged"""
+        self.start(self.PORTS, (0, self.remote, "192.0.2.2"))
+        for address in ("10.1.0.1", "fd01::1"):
+            self.host.reaches(address)
+            self.assertEqual(self.host.ping(address, count=3, size=1400), 3)
+        for address in ("10.1.0.2", "fd01::2", "192.0.2.2"):
+            self.machine.reaches(address)
+
+    def test_vlans_of_nobody(self):
+        """A named drop; a tag that is a priority alone is as good as none"""
+        self.start(self.PORTS, (0, self.remote, "192.0.2.2"))
+        self.wire.reaches("192.168.1.1")
+        self.wait_for_quiet()
+        mac = lambda machine, name: bytes.fromhex(machine.text("cat", "/sys/class/net/%s/address" % name).strip().replace(
+            ":", ""))
+        gateway, own = mac(self.machine, "trunk"), mac(self.wire, "eth0")
+        udp = struct.pack(">HHHH", 1, 2, 8, 0)
+        to_host = pywg.ipv4("192.168.1.2", "10.1.0.2", 17, udp)
+        before = self.gateway.drops()
+        self.trunk.send(30, gateway + own + b"\x08\x00" + to_host)
+        rig.wait_until(lambda: self.gateway.drops_since(before) == {"vlan_unknown": 1},
+                       lambda: "drops, which moved by %s" % self.gateway.drops_since(before), 3)
+        with self.host.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as sniffer:
+            sniffer.bind(("v20", 0x0800))
+            sniffer.settimeout(3)
+            self.trunk.send(0, gateway + own + b"\x08\x00" + to_host, priority=5)
+            while sniffer.recv(2000)[12:20] != to_host[12:20]:
+                pass
+        self.assertEqual(self.gateway.drops_since(before), {"vlan_unknown": 1})
+
+    def wait_for_quiet(self):
+        last = [self.gateway.drops(), time.monotonic()]
+
+        def quiet():
+            now = self.gateway.drops()
+            if now != last[0]:
+                last[:] = [now, time.monotonic()]
+            return time.monotonic() - last[1] > 1
+        rig.wait_until(quiet, "the drop counters to stand still", 20)
+
+    def test_tagged_only(self):
+        """A device whose every frame is tagged: what is not is nobody's"""
+        ports = """
+[[port]]
+name = "wan"
+device = "af_packet:trunk0"
+vlan = 10
+addresses = ["192.0.2.1/24"]
+"""
+        self.start(ports, (0, self.remote, "192.0.2.2"))
+        self.machine.reaches("10.60.0.2")
+        self.assertEqual(self.remote.ping("192.0.2.1", count=3), 3)
+        before = self.gateway.drops().get("vlan_unknown", 0)
+        self.assertEqual(self.wire.ping("192.168.1.1", count=1, timeout=1), 0)
+        self.assertGreater(self.gateway.drops().get("vlan_unknown", 0), before)
+
+
+class OnAStick(L2Case):
+    PORTS = """
+[[port]]
+name = "vpc"
+device = "af_packet:vpc0"
+addresses = ["172.31.16.10/24", "fd16::10/64"]
+"""
+
+    def test_in_and_out_by_the_same_port(self):
+        """Host, gateway and remote peer on one switch, as in a cloud's subnet"""
+        switch, host, remote = (self.lab.machine(name) for name in ("switch", "host", "remote"))
+        switch.run("ip", "link", "add", "br0", "type", "bridge")
+        switch.run("ip", "link", "set", "br0", "up")
+        for index, (machine, interface) in enumerate(((self.machine, "vpc0"), (host, "eth0"), (remote, "eth0"))):
+            self.lab.cable(switch, "p%d" % index, machine, interface)
+            switch.run("ip", "link", "set", "p%d" % index, "master", "br0")
+        rig.kernel_end(host, "eth0", "172.31.16.20/24", "fd16::20/64")
+        rig.kernel_end(remote, "eth0", "172.31.16.30/24", "fd16::30/64")
+        self.default_route(host, "172.31.16.10", "fd16::10")
+        self.start(self.PORTS, (0, remote, "172.31.16.30"))
+        for inner in ("10.60.0.2", "fd60::2"):
+            host.reaches(inner)
+            self.assertEqual(host.ping(inner, count=5, size=1300), 5)
+        host.serve_iperf()
+        sent = remote.iperf("172.31.16.20", "-B", "10.60.0.2", seconds=1)
+        self.assertGreater(sent["end"]["sum_received"]["bytes"], 100_000)
+
+
+class SeveralTunnels(L2Case):
+    PORTS = """
+[[port]]
+name = "first"
+device = "af_packet:first0"
+addresses = ["192.0.2.1/24"]
+
+[[port]]
+name = "second"
+device = "af_packet:second0"
+addresses = ["2001:db8:2::1/64"]
+
+[[port]]
+name = "lan"
+device = "af_packet:lan0"
+addresses = ["10.1.0.1/24", "fd01::1/64"]
+"""
+
+    def test_each_by_its_port(self):
+        """Two tunnels with listen ports of their own, over two ports, one IPv4 and one IPv6, and a third inside"""
+        one, two, host = (self.lab.machine(name) for name in ("one", "two", "host"))
+        self.lab.cable(self.machine, "first0", one, "eth0")
+        self.lab.cable(self.machine, "second0", two, "eth0")
+        self.lab.cable(self.machine, "lan0", host, "eth0")
+        rig.kernel_end(one, "eth0", "192.0.2.2/24")
+        rig.kernel_end(two, "eth0", "2001:db8:2::2/64")
+        rig.kernel_end(host, "eth0", "10.1.0.2/24", "fd01::2/64")
+        self.default_route(host, "10.1.0.1", "fd01::1")
+        self.start(self.PORTS, (0, one, "192.0.2.2"), (1, two, "2001:db8:2::2"))
+        for inner in ("10.60.0.2", "fd60::2", "10.61.0.2", "fd61::2"):
+            host.reaches(inner)
+            self.assertEqual(host.ping(inner, count=3), 3)
+        one.reaches("10.61.0.2", source="10.60.0.2")
+        self.assertEqual(one.ping("10.61.0.2", count=3, source="10.60.0.2"), 3, "out of one tunnel, into the other")
+        self.assertEqual(two.ping("10.60.0.2", count=3, source="10.61.0.2"), 3)
+        ports = {tunnel["name"]: tunnel["listen_port"] for tunnel in self.gateway.ask("show")["tunnels"]}
+        self.assertEqual(ports, {"wg0": PORT, "wg1": PORT + 1})
+
+
+class Bonds(L2Case):
+    """No member's link goes down here: the drivers of kernel interfaces do not tell DPDK of it."""
+
+    def test_active_backup(self):
+        """Two members on a Linux bridge: one carries everything, and nothing goes in circles"""
+        remote = self.lab.machine("remote")
+        self.lab.cable(self.machine, "p0", remote, "eth0")
+        rig.kernel_end(remote, "eth0", "192.0.2.2/24", "2001:db8::2/64")
+        self.start("""
+[[port]]
+name = "wan"
+members = ["tap:m0", "tap:m1"]
+bond = "active-backup"
+addresses = ["192.0.2.1/24", "2001:db8::1/64"]
+""", (0, remote, "192.0.2.2"))
+        self.machine.run("ip", "link", "add", "br0", "type", "bridge")
+        for member in ("m0", "m1"):  # a bridge keeps what is for a port's own address
+            self.machine.run("ip", "link", "set", member, "address", "02:00:00:00:09:0" + member[1])
+        for port in ("m0", "m1", "p0"):
+            self.machine.run("ip", "link", "set", port, "master", "br0", "up")
+        self.machine.run("ip", "link", "set", "br0", "up")
+        for address in ("10.60.0.2", "fd60::2"):
+            self.machine.reaches(address)
+            self.assertEqual(self.machine.ping(address, count=5), 5)
+        self.assertEqual(self.ports()["wan"]["device"], "active-backup:tap:m0+tap:m1")
+        sent = {member: int(self.machine.text("cat", "/sys/class/net/%s/statistics/rx_packets" % member))
+                for member in ("m0", "m1")}
+        self.assertGreaterEqual(sent["m0"], 10)
+        self.assertEqual(sent["m1"], 0)
+
+    def test_lacp(self):
+        """Two gateways and two cables between them, which carry nothing until both sides have agreed"""
+        other = self.lab.machine("other")
+        for member in ("m0", "m1"):
+            self.lab.cable(self.machine, member, other, member)
+        captures = [other.start("tcpdump", "-i", member, "-n", "-v", "-l", "ether proto 0x8809")
+                    for member in ("m0", "m1")]
+        for capture in captures:
+            capture.ready(lambda: "listening on" in capture.output(), "tcpdump to listen")
+        keys = {"gateway": rig.Key(), "other": rig.Key()}
+        gateways = []
+        for number, (machine, far) in enumerate(((self.machine, "other"), (other, "gateway")), 1):
+            self.lab.write("wg-%s.key" % machine.name, keys[machine.name].private)
+            config = self.lab.write("lacp-%d.toml" % number, """
+[gateway]
+name = "%(name)s"
+[[port]]
+name = "wan"
+members = ["af_packet:m0", "af_packet:m1"]
+bond = "lacp"
+addresses = ["192.0.2.%(number)d/24"]
+[[port]]
+name = "tagged"
+parent = "wan"
+vlan = 7
+addresses = ["10.7.0.%(number)d/24"]
+[[tunnel]]
+name = "wg0"
+private-key-file = "wg-%(name)s.key"
+listen-port = 51820
+addresses = ["10.60.0.%(number)d/24"]
+[[tunnel.peer]]
+public-key = "%(public)s"
+endpoint = "192.0.2.%(far)d:51820"
+allowed-ips = ["10.60.0.%(far)d/32"]
+""" % {"name": machine.name, "number": number, "far": 3 - number, "public": keys[far].public})
+            gateways.append(rig.Gateway(machine, config, os.environ["SLUICE_BUILD"], name=machine.name).start())
+        self.gateway = gateways[0]
+        self.machine.reaches("10.60.0.2", timeout=30)
+        for address in ("192.0.2.2", "10.60.0.2", "10.7.0.2"):
+            self.machine.reaches(address)
+            self.assertEqual(self.machine.ping(address, count=5), 5)
+        for capture in captures:
+            self.assertIn("Synchronization, Collecting, Distributing]", capture.output(), "as tcpdump reads the LACPDUs")
