@@ -246,6 +246,9 @@ TEST_P(Outbound, DiscardedStagedPacketsAreCounted) {
   bench.run(discard_staged, bench.peer().id);
   EXPECT_EQ(bench.drops(), (Drops{{"staged_discarded", 3}}));
   EXPECT_TRUE(bench.staged().empty());
+  const auto punted = bench.punted();
+  ASSERT_EQ(punted.size(), 3u) << "their senders are told";
+  for (const Punted& packet : punted) EXPECT_EQ(packet.reason, PuntReason::kNoEndpoint);
 }
 
 TEST_P(Outbound, StagedPacketsOfAPeerThatIsGoneAreDiscarded) {
