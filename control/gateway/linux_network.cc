@@ -7,8 +7,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
+
 #include <cerrno>
 #include <cstring>
+
+#include "dataplane/forward/flow_hash.h"
+#include "dataplane/wire/ip.h"
 
 namespace sluice {
 
@@ -103,7 +108,31 @@ bool LinuxNetwork::update(MonoTime now) {
   waiting_since_ = {};
   changes_ = model_.take_changes();
   fib_changed_ = builder_.update(model_, own_, changes_);
+  keep_neighbours_fresh();
+  if (changes_.rules) warn_of_foreign_rules();
   return !changes_.empty() || fib_changed_;
+}
+
+// What fails now is asked for again when a packet needs it.
+void LinuxNetwork::keep_neighbours_fresh() {
+  for (const auto& [key, used] : builder_.take_neighbour_changes()) {
+    const Neighbour* known = model_.neighbour(key);
+    const bool permanent = known != nullptr && known->state == Neighbour::State::kPermanent;
+    if (used && !permanent && table_managed_.insert(key).second && !outer_managed_.contains(key))
+      (void)netlink_->manage_neighbour(key);
+    if (!used && table_managed_.erase(key) != 0 && !outer_managed_.contains(key))
+      (void)netlink_->release_neighbour(key);
+  }
+}
+
+void LinuxNetwork::warn_of_foreign_rules() {
+  for (const Family family : {Family::kIpv4, Family::kIpv6})
+    for (const Rule& rule : model_.rules(family))
+      if (rule.foreign)
+        spdlog::warn(
+            "ip {}rule {}: packets that the gateway forwards do not follow it: they follow rules that ask for "
+            "fwmark or destination",
+            family == Family::kIpv6 ? "-6 " : "", rule.priority);
 }
 
 Result<void> LinuxNetwork::wait_until_settled(Nanoseconds timeout) {
@@ -165,18 +194,19 @@ Result<void> LinuxNetwork::claim_port(TunnelId tunnel, uint16_t listen_port) {
 
 // --- ways out ---
 
-OuterRoute LinuxNetwork::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
-  const OuterResolution resolution = resolve_outer(model_, own_, {remote, local, listen_port});
+OuterRoute LinuxNetwork::resolve(const OuterQuery& query) {
+  const OuterResolution resolution =
+      resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark});
   // Linux never sees the traffic that uses this neighbour, so it is asked to keep the entry fresh.
-  if (resolution.neighbour && managed_.insert(*resolution.neighbour).second)
+  if (resolution.neighbour && outer_managed_.insert(*resolution.neighbour).second)
     (void)netlink_->manage_neighbour(*resolution.neighbour);
   else if (resolution.neighbour && resolution.route.state == OuterRoute::State::kUnresolved)
     (void)netlink_->probe_neighbour(*resolution.neighbour);
   return resolution.route;
 }
 
-OuterRoute LinuxNetwork::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
-  return resolve_outer(model_, own_, {remote, local, listen_port}).route;
+OuterRoute LinuxNetwork::look_up(const OuterQuery& query) const {
+  return resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark}).route;
 }
 
 uint32_t LinuxNetwork::scope_of(PortId port) const noexcept {
@@ -186,11 +216,13 @@ uint32_t LinuxNetwork::scope_of(PortId port) const noexcept {
 
 void LinuxNetwork::ask_for(const NeighbourKey& neighbour) { (void)netlink_->probe_neighbour(neighbour); }
 
-std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(const IpAddress& destination) const {
-  const Route* route = model_.lookup(destination);
-  const RouteHop* hop = route ? model_.live_hop(*route) : nullptr;
-  if (!hop || !own_.ports.contains(hop->interface)) return std::nullopt;
-  return NeighbourKey{hop->gateway.is_none() ? destination : hop->gateway, hop->interface};
+std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(ConstBytes packet) {
+  const IpAddress destination = destination_of(packet);
+  const NextHop& hop = builder_.fib().find(destination, flow_hash(packet));
+  if (hop.action != NextHop::Action::kPort && hop.action != NextHop::Action::kUnresolved) return std::nullopt;
+  const Mirror* mirror = port_mirror(hop.port);
+  if (!mirror) return std::nullopt;
+  return NeighbourKey{hop.gateway.is_none() ? destination : hop.gateway, mirror->index()};
 }
 
 IpAddress LinuxNetwork::source_towards(const IpAddress& destination) const {

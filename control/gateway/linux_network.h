@@ -72,13 +72,13 @@ class LinuxNetwork final : public OuterRoutes {
   // Blocks until the first dump is in, for at most `timeout`: at start, before workers run.
   Result<void> wait_until_settled(Nanoseconds timeout);
 
-  OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  OuterRoute resolve(const OuterQuery& query) override;
   uint32_t scope_of(PortId port) const noexcept override;
   Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;
-  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  OuterRoute look_up(const OuterQuery& query) const override;
   void ask_for(const NeighbourKey& neighbour);
-  // The neighbour through which Linux would send to `destination`; nullopt: no route on one of our ports.
-  std::optional<NeighbourKey> neighbour_towards(const IpAddress& destination) const;
+  // The neighbour by way of which the workers would send an IP packet; nullopt: it leaves by none of our ports.
+  std::optional<NeighbourKey> neighbour_towards(ConstBytes packet);
   // The gateway's own address for a packet back to `destination`; none: there is none.
   IpAddress source_towards(const IpAddress& destination) const;
 
@@ -87,6 +87,8 @@ class LinuxNetwork final : public OuterRoutes {
 
   LinuxNetwork(EventLoop& loop, const Clock& clock, std::unique_ptr<Netlink> netlink);
   void receive();
+  void keep_neighbours_fresh();
+  void warn_of_foreign_rules();
 
   EventLoop& loop_;
   const Clock& clock_;
@@ -97,7 +99,8 @@ class LinuxNetwork final : public OuterRoutes {
   std::map<PortId, Mirror> ports_;
   std::map<TunnelId, Mirror> tunnels_;
   std::map<TunnelId, std::vector<Descriptor>> claimed_;  // sockets bound to listen ports; nothing is read from them
-  std::set<NeighbourKey> managed_;                       // Linux keeps these fresh: next hops of peers' endpoints
+  // Linux keeps these fresh, as it does not see who uses them: next hops of peers' endpoints, and of the table.
+  std::set<NeighbourKey> outer_managed_, table_managed_;
   ModelChanges changes_;
   MonoTime waiting_since_;  // notifications arrived and were not taken up yet; never: none
   bool fib_changed_ = false;

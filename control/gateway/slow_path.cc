@@ -84,7 +84,7 @@ void SlowPath::to_linux(Packet packet) {
 }
 
 void SlowPath::hold(Packet packet) {
-  const auto neighbour = network_.neighbour_towards(destination_of(bytes_of(packet.get())));
+  const auto neighbour = network_.neighbour_towards(bytes_of(packet.get()));
   if (!neighbour) {  // the route has gone in the meantime
     drops_.add(Drop::no_route);
     return;

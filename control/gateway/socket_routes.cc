@@ -13,14 +13,13 @@ void SocketRoutes::close() {
   listening_ = false;
 }
 
-OuterRoute SocketRoutes::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
-  return look_up(remote, local, listen_port);
-}
+OuterRoute SocketRoutes::resolve(const OuterQuery& query) { return look_up(query); }
 
-OuterRoute SocketRoutes::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
-  if (port_.has(remote.address.family)) return socket_route(port_.id(), remote, local, listen_port);
+OuterRoute SocketRoutes::look_up(const OuterQuery& query) const {
+  if (port_.has(query.remote.address.family))
+    return socket_route(port_.id(), query.remote, query.local, query.listen_port);
   OuterRoute nowhere;
-  nowhere.remote = remote;
+  nowhere.remote = query.remote;
   return nowhere;
 }
 

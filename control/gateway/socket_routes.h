@@ -15,8 +15,8 @@ class SocketRoutes final : public OuterRoutes {
   Result<void> listen(uint16_t port);
   void close();
 
-  OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
-  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  OuterRoute resolve(const OuterQuery& query) override;
+  OuterRoute look_up(const OuterQuery& query) const override;
   uint32_t scope_of(PortId) const noexcept override { return 0; }
   // While the tunnel is down nothing is bound, but that the port is free is found out all the same.
   Result<void> claim_port(TunnelId tunnel, uint16_t listen_port) override;

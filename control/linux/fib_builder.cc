@@ -23,6 +23,12 @@ const std::vector<Prefix>& always_local() {
   return prefixes;
 }
 
+// Rules for a destination begin to count where it does, whether or not there is a route to exactly that.
+bool is_asked_by_rule(const NetworkModel& model, const Prefix& prefix) {
+  const auto& rules = model.rules(prefix.address.family);
+  return std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.destination == prefix; });
+}
+
 bool is_host(const Prefix& prefix) { return prefix.length == prefix.address.bits(); }
 
 Action action_of(Route::Type type) {
@@ -42,10 +48,11 @@ Action action_of(Route::Type type) {
 
 FibBuilder::FibBuilder()
     : published_(std::make_shared<const std::vector<NextHop>>()),
+      published_groups_(std::make_shared<const std::vector<NextHopGroup>>()),
       published_local_(std::make_shared<const LocalAddresses>()) {}
 
 bool FibBuilder::update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes) {
-  if (changes.links || own != own_ || installed_.empty()) {
+  if (changes.links || changes.rules || own != own_ || installed_.empty()) {
     own_ = own;
     update_everything(model);
     return publish();
@@ -54,6 +61,7 @@ bool FibBuilder::update(const NetworkModel& model, const OwnInterfaces& own, con
   for (const Prefix& prefix : changes.routes) {
     update_prefix(model, prefix);
     update_neighbours_in(model, prefix);
+    if (model.has_policy()) update_prefixes_in(model, prefix);
   }
   for (const NeighbourKey& key : changes.neighbours) {
     update_prefix(model, Prefix::host(key.address));
@@ -68,6 +76,9 @@ void FibBuilder::update_everything(const NetworkModel& model) {
   for (const auto& [prefix, routes] : model.routes()) prefixes.insert(prefix);
   for (const LinkAddress& a : model.addresses()) prefixes.insert(Prefix::host(a.address.address));
   for (const auto& [key, neighbour] : model.neighbours()) prefixes.insert(Prefix::host(key.address));
+  for (const Family family : {Family::kIpv4, Family::kIpv6})
+    for (const Rule& rule : model.rules(family))
+      if (!rule.destination.address.is_none()) prefixes.insert(rule.destination);
   for (const Prefix& prefix : prefixes) update_prefix(model, prefix);
   for (uint32_t slot = 0; slot < slots_.size(); ++slot) render_slot(model, slot);
 }
@@ -80,26 +91,37 @@ void FibBuilder::update_neighbours_in(const NetworkModel& model, const Prefix& p
   }
 }
 
+// With policy, a route that one table has gained or lost uncovers or hides longer ones of other tables.
+void FibBuilder::update_prefixes_in(const NetworkModel& model, const Prefix& prefix) {
+  std::vector<Prefix> inside;
+  for (auto it = model.routes().lower_bound(Prefix{prefix.address, 0}); it != model.routes().end(); ++it) {
+    IpAddress address = it->first.address;  // families stand side by side, by their bytes
+    address.family = prefix.address.family;
+    if (!prefix.contains(address)) break;
+    if (prefix.contains(it->first.address)) inside.push_back(it->first);
+  }
+  for (const Rule& rule : model.rules(prefix.address.family))
+    if (prefix.contains(rule.destination.address)) inside.push_back(rule.destination);
+  for (const Prefix& p : inside) update_prefix(model, p);
+}
+
 void FibBuilder::update_prefix(const NetworkModel& model, const Prefix& prefix) {
-  const std::optional<HopKey> key = wanted(model, prefix);
+  const Ways ways = wanted(model, prefix);
   const auto installed = installed_.find(prefix);
-  if (installed != installed_.end()) {
-    const uint32_t slot = installed->second;
-    if (key && slots_[slot].key == *key) return;
-    if (!key) {
-      map_.erase(prefix);
-      installed_.erase(installed);
-    }
-    release(slot);
+  if (installed != installed_.end() && ways == ways_at(installed->second)) return;
+  if (installed == installed_.end() && ways.empty()) return;
+  std::optional<uint32_t> old;
+  if (installed != installed_.end()) old = installed->second;
+  if (ways.empty()) {
+    map_.erase(prefix);
+    installed_.erase(installed);
+  } else {
+    const uint32_t value = acquire(model, ways);
+    map_.insert(prefix, value);
+    installed_[prefix] = value;
   }
-  if (key) {
-    const uint32_t slot = acquire(model, *key);
-    map_.insert(prefix, slot);
-    installed_[prefix] = slot;
-  } else if (installed == installed_.end()) {
-    return;
-  }
-  note_local(prefix, key && key->action == Action::kLocal);
+  if (old) release(*old);
+  note_local(prefix, ways.size() == 1 && ways.front().hop.action == Action::kLocal);
   map_changed_ = true;
 }
 
@@ -109,35 +131,54 @@ void FibBuilder::note_local(const Prefix& prefix, bool local) {
 }
 
 // In the order in which Linux would decide.
-std::optional<FibBuilder::HopKey> FibBuilder::wanted(const NetworkModel& model, const Prefix& prefix) const {
+FibBuilder::Ways FibBuilder::wanted(const NetworkModel& model, const Prefix& prefix) const {
   const auto& local = always_local();
-  if (std::find(local.begin(), local.end(), prefix) != local.end()) return HopKey{.action = Action::kLocal};
-  if (is_host(prefix) && model.is_own(prefix.address)) return HopKey{.action = Action::kLocal};
+  if (std::find(local.begin(), local.end(), prefix) != local.end()) return {{{.action = Action::kLocal}}};
+  if (is_host(prefix) && model.is_own(prefix.address)) return {{{.action = Action::kLocal}}};
   // Within fe80::/10 nothing is forwarded, whatever Linux has there: link-local packets do not leave their link.
-  if (prefix.address.is_ipv6() && prefix.address.is_link_local()) return std::nullopt;
-  if (const Route* route = model.best(prefix)) return hop_of(model, *route);
-  if (!is_host(prefix)) return std::nullopt;
-  // A resolved neighbour below the route that says it is on link.
-  const Route* route = model.lookup(prefix.address);
-  if (route == nullptr || route->type != Route::Type::kUnicast) return std::nullopt;
-  const RouteHop* hop = model.live_hop(*route);
-  if (hop == nullptr || !hop->gateway.is_none() || !own_.ports.contains(hop->interface)) return std::nullopt;
-  const Neighbour* neighbour = model.neighbour({prefix.address, hop->interface});
-  if (neighbour == nullptr || !neighbour->is_resolved()) return std::nullopt;
-  HopKey key = hop_of(model, *route);
-  key.gateway = prefix.address;
-  return key;
+  if (prefix.address.is_ipv6() && prefix.address.is_link_local()) return {};
+  if (const Route* route = model.best(prefix)) return ways_of(model, *route);
+  const bool asked = is_asked_by_rule(model, prefix);
+  const Route* above = asked || is_host(prefix) ? model.lookup(prefix) : nullptr;
+  if (above == nullptr) return {};
+  Ways ways = is_host(prefix) ? neighbour_on_link(model, *above, prefix.address) : Ways{};
+  return ways.empty() && asked ? ways_of(model, *above) : ways;
 }
 
-FibBuilder::HopKey FibBuilder::hop_of(const NetworkModel& model, const Route& route) const {
-  if (route.type != Route::Type::kUnicast) return {.action = action_of(route.type)};
-  const RouteHop& hop = *model.live_hop(route);
+// A resolved neighbour below the route that says it is on link.
+FibBuilder::Ways FibBuilder::neighbour_on_link(const NetworkModel& model, const Route& route,
+                                               const IpAddress& address) const {
+  if (route.type != Route::Type::kUnicast) return {};
+  for (const RouteHop& hop : model.usable_hops(route)) {
+    if (!hop.gateway.is_none() || !own_.ports.contains(hop.interface)) continue;
+    const Neighbour* neighbour = model.neighbour({address, hop.interface});
+    if (neighbour == nullptr || !neighbour->is_resolved()) continue;
+    HopKey key = hop_of(model, route, hop);
+    key.gateway = address;
+    return {{key}};
+  }
+  return {};
+}
+
+FibBuilder::Ways FibBuilder::ways_of(const NetworkModel& model, const Route& route) const {
+  if (route.type != Route::Type::kUnicast) return {{{.action = action_of(route.type)}}};
+  Ways ways;
+  for (const RouteHop& hop : route.hops) {
+    const Link* link = model.link(hop.interface);
+    if (link != nullptr && link->up) ways.push_back({hop_of(model, route, hop), hop.weight});
+  }
+  if (ways.size() == 1) ways.front().weight = 1;  // of nothing
+  return ways;
+}
+
+FibBuilder::HopKey FibBuilder::hop_of(const NetworkModel& model, const Route& route, const RouteHop& hop) const {
   HopKey key{.action = Action::kLinux, .interface = hop.interface};
   uint32_t mtu = model.link(hop.interface)->mtu;
   if (route.mtu != 0) mtu = std::min(mtu, route.mtu);
   key.mtu = static_cast<uint16_t>(std::min<uint32_t>(mtu, UINT16_MAX));
   if (own_.tunnels.contains(hop.interface)) {
     key.action = Action::kTunnel;
+    key.gateway = hop.gateway;
   } else if (own_.ports.contains(hop.interface)) {
     key.action = Action::kPort;
     key.family = route.prefix.address.family;
@@ -167,7 +208,41 @@ NextHop FibBuilder::render(const NetworkModel& model, const HopKey& key) const {
   return hop;
 }
 
-uint32_t FibBuilder::acquire(const NetworkModel& model, const HopKey& key) {
+// --- next hops and groups, shared by the prefixes that lead to them ---
+
+const FibBuilder::Ways& FibBuilder::ways_at(uint32_t value) const {
+  return (value & Fib::kGroup) != 0 ? groups_[value ^ Fib::kGroup].ways : slots_[value].ways;
+}
+
+uint32_t FibBuilder::acquire(const NetworkModel& model, const Ways& ways) {
+  if (ways.size() == 1) return acquire_slot(model, ways.front().hop);
+  const auto [it, fresh] = group_of_.try_emplace(ways, 0);
+  if (fresh) {
+    const auto unused = std::find_if(groups_.begin(), groups_.end(), [](const Group& g) { return g.prefixes == 0; });
+    it->second = static_cast<uint32_t>(unused - groups_.begin());
+    if (unused == groups_.end()) {
+      groups_.emplace_back();
+      rendered_groups_.emplace_back();
+    }
+    Group& group = groups_[it->second];
+    group = {.ways = ways};
+    for (const Way& way : ways) group.slots.push_back(acquire_slot(model, way.hop));
+    rendered_groups_[it->second] = render_group(group);
+    groups_changed_ = true;
+  }
+  ++groups_[it->second].prefixes;
+  return it->second | Fib::kGroup;
+}
+
+void FibBuilder::release(uint32_t value) {
+  if ((value & Fib::kGroup) == 0) return release_slot(value);
+  Group& group = groups_[value ^ Fib::kGroup];
+  if (--group.prefixes != 0) return;
+  group_of_.erase(group.ways);
+  for (uint32_t slot : group.slots) release_slot(slot);
+}
+
+uint32_t FibBuilder::acquire_slot(const NetworkModel& model, const HopKey& key) {
   const auto [it, fresh] = slot_of_.try_emplace(key, 0);
   if (fresh) {
     if (free_.empty()) {
@@ -177,23 +252,60 @@ uint32_t FibBuilder::acquire(const NetworkModel& model, const HopKey& key) {
     }
     it->second = free_.back();
     free_.pop_back();
-    slots_[it->second].key = key;
+    slots_[it->second].ways = {{key}};
     next_hops_[it->second] = render(model, key);
     next_hops_changed_ = true;
+    count_neighbour(key, +1);
   }
-  ++slots_[it->second].prefixes;
+  ++slots_[it->second].users;
   return it->second;
 }
 
-void FibBuilder::release(uint32_t slot) {
-  if (--slots_[slot].prefixes != 0) return;
-  slot_of_.erase(slots_[slot].key);
+void FibBuilder::release_slot(uint32_t slot) {
+  if (--slots_[slot].users != 0) return;
+  count_neighbour(slots_[slot].key(), -1);
+  slot_of_.erase(slots_[slot].key());
   free_.push_back(slot);
 }
 
+void FibBuilder::count_neighbour(const HopKey& key, int change) {
+  if (key.action != Action::kPort || key.gateway.is_none()) return;
+  const NeighbourKey neighbour{key.gateway, key.interface};
+  int& uses = neighbour_uses_[neighbour];
+  uses += change;
+  if (uses == 0) neighbour_uses_.erase(neighbour);
+  if (change > 0 && uses == 1) neighbour_changes_[neighbour] = true;
+  if (change < 0 && uses == 0) neighbour_changes_[neighbour] = false;
+}
+
+// Each way has a stretch of the buckets (RFC 2992: little moves when one comes or goes), and one at least. Those whose
+// neighbour is not known to answer are left out if others do.
+NextHopGroup FibBuilder::render_group(const Group& group) const {
+  const auto answers = [&](size_t i) { return next_hops_[group.slots[i]].action != Action::kUnresolved; };
+  std::vector<size_t> used;
+  for (size_t i = 0; i < group.slots.size(); ++i)
+    if (answers(i)) used.push_back(i);
+  if (used.empty())
+    for (size_t i = 0; i < group.slots.size(); ++i) used.push_back(i);
+  if (used.size() > NextHopGroup::kBuckets) used.resize(NextHopGroup::kBuckets);
+
+  uint64_t total = 0, before = 0;
+  for (size_t i : used) total += group.ways[i].weight;
+  NextHopGroup rendered;
+  size_t bucket = 0;
+  for (size_t n = 0; n < used.size(); ++n) {
+    before += group.ways[used[n]].weight;
+    const size_t left = used.size() - n - 1;  // ways that want a bucket, too
+    const size_t end = std::clamp<size_t>((before * NextHopGroup::kBuckets + total / 2) / total, bucket + 1,
+                                          NextHopGroup::kBuckets - left);
+    for (; bucket < end; ++bucket) rendered.hops[bucket] = group.slots[used[n]];
+  }
+  return rendered;
+}
+
 void FibBuilder::render_slot(const NetworkModel& model, uint32_t slot) {
-  if (slots_[slot].prefixes == 0) return;
-  const NextHop hop = render(model, slots_[slot].key);
+  if (slots_[slot].users == 0) return;
+  const NextHop hop = render(model, slots_[slot].key());
   if (hop == next_hops_[slot]) return;
   next_hops_[slot] = hop;
   next_hops_changed_ = true;
@@ -212,14 +324,27 @@ void FibBuilder::render_again(const NetworkModel& model, const NeighbourKey& nei
 // Old readers keep the old array: it is copied as a whole, so a slot may be used again at once.
 bool FibBuilder::publish() {
   if (next_hops_changed_) {
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      if (groups_[i].prefixes == 0) continue;
+      NextHopGroup rendered = render_group(groups_[i]);
+      if (rendered == rendered_groups_[i]) continue;
+      rendered_groups_[i] = rendered;
+      groups_changed_ = true;
+    }
+  }
+  if (groups_changed_) {
+    garbage_.groups.push_back(
+        std::exchange(published_groups_, std::make_shared<const std::vector<NextHopGroup>>(rendered_groups_)));
+  }
+  if (next_hops_changed_) {
     garbage_.next_hops.push_back(std::exchange(published_, std::make_shared<const std::vector<NextHop>>(next_hops_)));
   }
   if (local_changed_) {
     const std::vector<Prefix> local(local_.begin(), local_.end());
     garbage_.local.push_back(std::exchange(published_local_, std::make_shared<const LocalAddresses>(local)));
   }
-  const bool changed = map_changed_ || next_hops_changed_;  // no local prefix without the map
-  map_changed_ = next_hops_changed_ = local_changed_ = false;
+  const bool changed = map_changed_ || next_hops_changed_ || groups_changed_;  // no local prefix without the map
+  map_changed_ = next_hops_changed_ = groups_changed_ = local_changed_ = false;
   return changed;
 }
 

@@ -6,10 +6,11 @@
 //   own address, subnet broadcast, 255.255.255.255, multicast, fe80::/10, anycast, 127/8    kLocal
 //   through a port, by a gateway               kPort behind the gateway's MAC; kUnresolved while it is not known
 //   through a port, on link                    kUnresolved, and below it one host entry per resolved neighbour: kPort
-//   through a tunnel's interface               kTunnel
+//   through a tunnel's interface               kTunnel; a gateway says which peer, where several could be
 //   through any other interface                kLinux
 //   unreachable, prohibit, blackhole           the same
-// Of a multipath route the first next hop whose link is up is used.
+// The next hops of a multipath route whose links are up make a group; flows go to those of them whose neighbour
+// answers, or to all if none does.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "control/linux/network_model.h"
@@ -44,8 +46,9 @@ struct OwnInterfaces {
 struct FibGarbage {
   PrefixGarbage nodes;
   std::vector<std::shared_ptr<const std::vector<NextHop>>> next_hops;
+  std::vector<std::shared_ptr<const std::vector<NextHopGroup>>> groups;
   std::vector<std::shared_ptr<const LocalAddresses>> local;
-  bool empty() const { return nodes.empty() && next_hops.empty() && local.empty(); }
+  bool empty() const { return nodes.empty() && next_hops.empty() && groups.empty() && local.empty(); }
 };
 
 class FibBuilder {  // control only
@@ -56,9 +59,12 @@ class FibBuilder {  // control only
   bool update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes);
 
   Fib fib() {
-    return {map_.view(), *published_, *published_local_};
+    return {map_.view(), *published_, *published_local_, *published_groups_};
   }  // valid until the garbage of a later update is destroyed
   FibGarbage take_garbage();
+  // Neighbours that next hops have come to stand for since the last call (true), or do no longer (false): Linux does
+  // not see who uses them, and has to be asked to keep them fresh.
+  std::map<NeighbourKey, bool> take_neighbour_changes() { return std::exchange(neighbour_changes_, {}); }
   size_t prefixes() const { return map_.size(); }
   size_t next_hops() const { return slots_.size() - free_.size(); }
 
@@ -72,34 +78,60 @@ class FibBuilder {  // control only
     uint16_t mtu = 0;
     auto operator<=>(const HopKey&) const = default;
   };
+  struct Way {  // what a prefix leads to
+    HopKey hop;
+    uint16_t weight = 1;
+    auto operator<=>(const Way&) const = default;
+  };
+  using Ways = std::vector<Way>;  // more than one: a group
   struct Slot {
-    HopKey key;
-    uint32_t prefixes = 0;  // that use it; 0: free
+    Ways ways;           // the one
+    uint32_t users = 0;  // prefixes and members of groups; 0: free
+    const HopKey& key() const { return ways.front().hop; }
+  };
+  struct Group {
+    Ways ways;
+    std::vector<uint32_t> slots;  // of the ways
+    uint32_t prefixes = 0;        // that use it; 0: free
   };
 
   void update_everything(const NetworkModel& model);
   void update_prefix(const NetworkModel& model, const Prefix& prefix);
   void note_local(const Prefix& prefix, bool local);
   void update_neighbours_in(const NetworkModel& model, const Prefix& prefix);
-  std::optional<HopKey> wanted(const NetworkModel& model, const Prefix& prefix) const;
-  HopKey hop_of(const NetworkModel& model, const Route& route) const;
+  void update_prefixes_in(const NetworkModel& model, const Prefix& prefix);
+  Ways wanted(const NetworkModel& model, const Prefix& prefix) const;  // empty: nothing, what is shorter counts
+  Ways neighbour_on_link(const NetworkModel& model, const Route& route, const IpAddress& address) const;
+  Ways ways_of(const NetworkModel& model, const Route& route) const;
+  HopKey hop_of(const NetworkModel& model, const Route& route, const RouteHop& hop) const;
   NextHop render(const NetworkModel& model, const HopKey& key) const;
-  uint32_t acquire(const NetworkModel& model, const HopKey& key);
-  void release(uint32_t slot);
+  const Ways& ways_at(uint32_t value) const;
+  uint32_t acquire(const NetworkModel& model, const Ways& ways);
+  void release(uint32_t value);
+  uint32_t acquire_slot(const NetworkModel& model, const HopKey& key);
+  void release_slot(uint32_t slot);
+  void count_neighbour(const HopKey& key, int change);
+  NextHopGroup render_group(const Group& group) const;
   void render_slot(const NetworkModel& model, uint32_t slot);
   void render_again(const NetworkModel& model, const NeighbourKey& neighbour);
   bool publish();
 
   OwnInterfaces own_;
-  PrefixMap map_;  // prefix -> slot
+  PrefixMap map_;  // prefix -> slot, or Fib::kGroup and a group
   std::map<Prefix, uint32_t> installed_;
   std::vector<Slot> slots_;
   std::vector<NextHop> next_hops_;  // by slot, as render() made them
   std::vector<uint32_t> free_;
   std::map<HopKey, uint32_t> slot_of_;
+  std::vector<Group> groups_;
+  std::vector<NextHopGroup> rendered_groups_;
+  std::map<Ways, uint32_t> group_of_;
+  std::map<NeighbourKey, int> neighbour_uses_;
+  std::map<NeighbourKey, bool> neighbour_changes_;
   std::set<Prefix> local_;  // that lead to kLocal
-  bool map_changed_ = false, next_hops_changed_ = false, local_changed_ = false;
+  bool map_changed_ = false, next_hops_changed_ = false, groups_changed_ = false, local_changed_ = false;
   std::shared_ptr<const std::vector<NextHop>> published_;
+  std::shared_ptr<const std::vector<NextHopGroup>> published_groups_;
   std::shared_ptr<const LocalAddresses> published_local_;
   FibGarbage garbage_;
 };

@@ -1,10 +1,12 @@
 #include "control/linux/netlink.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
@@ -19,9 +21,10 @@
 namespace sluice {
 namespace {
 
-constexpr unsigned kGroups =
-    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_NEIGH;
-constexpr int kReceiveBuffer = 8 << 20;  // about 30,000 notifications before an overrun
+constexpr unsigned kGroups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
+                             RTMGRP_IPV6_ROUTE | RTMGRP_NEIGH | RTMGRP_IPV4_RULE;
+constexpr int kMoreGroups[] = {RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP};  // they have no bit
+constexpr int kReceiveBuffer = 8 << 20;                              // about 30,000 notifications before an overrun
 constexpr timeval kAnswerTimeout{1, 0};  // the answer is there when send() returns; this is for a kernel gone wrong
 constexpr int kDatagramsPerTurn = 64;    // bounds receive()
 
@@ -146,6 +149,7 @@ std::vector<RouteHop> multipath_from(std::span<const std::byte> bytes, Family fa
     if (hop.rtnh_len < sizeof hop || hop.rtnh_len > bytes.size()) break;
     const Attributes attributes(bytes.data() + sizeof hop, hop.rtnh_len - sizeof hop);
     hops.push_back(hop_from(hop.rtnh_ifindex, attributes, family));
+    hops.back().weight = static_cast<uint16_t>(hop.rtnh_hops + 1);
     bytes = bytes.subspan(std::min<size_t>(RTNH_ALIGN(hop.rtnh_len), bytes.size()));
   }
   return hops;
@@ -178,19 +182,18 @@ std::optional<Route> route_from(const nlmsghdr& message) {
   if (header == nullptr) return std::nullopt;
   const Family family = family_of(header->rtm_family);
   const auto type = route_type_of(header->rtm_type);
-  // Routes that depend on more than the destination are policy, which is not looked at.
+  // Routes that depend on more than the destination are none for packets of which nothing else is asked.
   const bool plain = header->rtm_src_len == 0 && header->rtm_tos == 0 && (header->rtm_flags & RTM_F_CLONED) == 0;
   if (family == Family::kNone || !type || !plain) return std::nullopt;
 
   const Attributes attributes(message, sizeof *header);
   const uint32_t table = attributes.u32(RTA_TABLE).value_or(header->rtm_table);
-  if (table != RT_TABLE_MAIN && table != RT_TABLE_LOCAL) return std::nullopt;
   IpAddress destination = attributes.address(RTA_DST, family);
   if (destination.is_none()) destination.family = family;  // the default route has none
   if (header->rtm_dst_len > destination.bits()) return std::nullopt;
 
   Route route{.prefix = Prefix::make(destination, header->rtm_dst_len),
-              .table = table == RT_TABLE_LOCAL ? Route::Table::kLocal : Route::Table::kMain,
+              .table = static_cast<Route::Table>(table),
               .metric = attributes.u32(RTA_PRIORITY).value_or(0),
               .type = *type,
               .preferred_source = attributes.address(RTA_PREFSRC, family)};
@@ -201,6 +204,7 @@ std::optional<Route> route_from(const nlmsghdr& message) {
   } else if (const auto oif = attributes.u32(RTA_OIF)) {
     route.hops.push_back(hop_from(static_cast<int>(*oif), attributes, family));
   }
+  route.next_hop = attributes.u32(RTA_NH_ID).value_or(0);
   // Encapsulation by Linux (MPLS, SRv6): Linux forwards these itself.
   if (attributes[RTA_ENCAP] != nullptr) route.type = Route::Type::kLocal;
   return route;
@@ -216,6 +220,57 @@ void apply_route(const nlmsghdr& message, NetworkModel& model) {
   model.put_route(std::move(*route), (flags & NLM_F_REPLACE) != 0 ? Insert::kReplace
                                      : last                       ? Insert::kLast
                                                                   : Insert::kFirst);
+}
+
+void apply_next_hop(const nlmsghdr& message, NetworkModel& model) {
+  const auto* header = header_of<nhmsg>(message);
+  if (header == nullptr) return;
+  const Attributes attributes(message, sizeof *header);
+  const auto id = attributes.u32(NHA_ID);
+  if (!id || *id == 0) return;
+  if (message.nlmsg_type == RTM_DELNEXTHOP) return model.erase_next_hop(*id);
+  NextHopObject object;
+  for (auto group = attributes.bytes(NHA_GROUP); group.size() >= sizeof(nexthop_grp);
+       group = group.subspan(sizeof(nexthop_grp))) {
+    nexthop_grp member;
+    std::memcpy(&member, group.data(), sizeof member);
+    object.members.push_back({member.id, static_cast<uint16_t>(member.weight + 1)});
+  }
+  if (const auto oif = attributes.u32(NHA_OIF))
+    object.hops.push_back({static_cast<int>(*oif), attributes.address(NHA_GATEWAY, family_of(header->nh_family)), 1});
+  model.put_next_hop(*id, std::move(object));
+}
+
+Prefix prefix_from(const Attributes& attributes, size_t type, Family family, unsigned length) {
+  const IpAddress address = attributes.address(type, family);
+  return address.is_none() || length > address.bits() ? Prefix{} : Prefix::make(address, length);
+}
+
+void apply_rule(const nlmsghdr& message, NetworkModel& model) {
+  const auto* header = header_of<fib_rule_hdr>(message);
+  if (header == nullptr || family_of(header->family) == Family::kNone) return;
+  const Attributes attributes(message, sizeof *header);
+  const Family family = family_of(header->family);
+  Rule rule{.family = family,
+            .priority = attributes.u32(FRA_PRIORITY).value_or(0),
+            .table = static_cast<Route::Table>(attributes.u32(FRA_TABLE).value_or(header->table)),
+            .mark = attributes.u32(FRA_FWMARK).value_or(0)};
+  rule.mark_mask = attributes.u32(FRA_FWMASK).value_or(rule.mark != 0 ? UINT32_MAX : 0);
+  rule.source = prefix_from(attributes, FRA_SRC, family, header->src_len);
+  rule.destination = prefix_from(attributes, FRA_DST, family, header->dst_len);
+  rule.inverted = (header->flags & FIB_RULE_INVERT) != 0;
+  rule.suppressed_length = static_cast<int>(attributes.u32(FRA_SUPPRESS_PREFIXLEN).value_or(UINT32_MAX));
+  rule.foreign = header->action != FR_ACT_TO_TBL || header->tos != 0;
+  for (const auto asked : {FRA_IIFNAME, FRA_OIFNAME, FRA_TUN_ID, FRA_SUPPRESS_IFGROUP, FRA_L3MDEV, FRA_UID_RANGE,
+                           FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE}) {
+    const auto value = attributes.bytes(asked);
+    const bool any = std::all_of(value.begin(), value.end(), [](std::byte b) { return b == std::byte{0xff}; });
+    rule.foreign |= attributes[asked] != nullptr && !(asked == FRA_SUPPRESS_IFGROUP && any);
+  }
+  if (message.nlmsg_type == RTM_NEWRULE)
+    model.put_rule(rule);
+  else
+    model.erase_rule(rule);
 }
 
 Neighbour::State neighbour_state_of(unsigned state) {
@@ -325,6 +380,12 @@ void apply_message(const nlmsghdr& message, NetworkModel& model) {
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH:
       return apply_neighbour(message, model);
+    case RTM_NEWNEXTHOP:
+    case RTM_DELNEXTHOP:
+      return apply_next_hop(message, model);
+    case RTM_NEWRULE:
+    case RTM_DELRULE:
+      return apply_rule(message, model);
     default:
       return;
   }
@@ -338,6 +399,8 @@ Netlink::~Netlink() = default;
 Result<std::unique_ptr<Netlink>> Netlink::open() {
   Socket listener = open_socket(SOCK_NONBLOCK, kGroups);
   if (!listener) return failed("netlink", errno);
+  for (int group : kMoreGroups)  // a kernel without the one has nothing to say about it
+    mnl_socket_setsockopt(listener.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group);
   Socket requests = open_socket(0, 0);
   if (!requests) return failed("netlink", errno);
 
@@ -375,8 +438,12 @@ Result<void> Netlink::ask_for(Phase phase) {
       return send(Request<ifaddrmsg>(RTM_GETADDR, NLM_F_DUMP));
     case Phase::kNeighbours:
       return send(Request<ndmsg>(RTM_GETNEIGH, NLM_F_DUMP));
+    case Phase::kNextHops:
+      return send(Request<nhmsg>(RTM_GETNEXTHOP, NLM_F_DUMP));
     case Phase::kRoutes:
       return send(Request<rtmsg>(RTM_GETROUTE, NLM_F_DUMP));
+    case Phase::kRules:
+      return send(Request<fib_rule_hdr>(RTM_GETRULE, NLM_F_DUMP));
     case Phase::kSettled:
       return {};
   }
@@ -415,7 +482,9 @@ Result<void> Netlink::handle_datagram(std::span<const std::byte> datagram, Netwo
                          message->nlmsg_pid == mnl_socket_get_portid(listener_.get());
     if (of_dump && (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0) lost_ = true;  // changed while it was made
     if (of_dump && (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR)) {
-      if (message->nlmsg_type == NLMSG_ERROR) lost_ = true;
+      // Old kernels know nothing of next hop objects, small ones nothing of rules: then there are none.
+      const bool optional = phase_ == Phase::kNextHops || phase_ == Phase::kRules;
+      if (message->nlmsg_type == NLMSG_ERROR && !optional) lost_ = true;
       if (auto went_on = finish_phase(model); !went_on) return went_on;
     } else {
       apply_message(*message, model);

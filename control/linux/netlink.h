@@ -1,7 +1,6 @@
 // The only file that speaks rtnetlink (over libmnl). One socket listens: it dumps what there is into a NetworkModel and
 // follows the notifications, in one queue and so in one order. Another carries requests. Control thread only; nothing
 // here waits for anything but the kernel's answer to a request, which is there when the request returns.
-// Policy rules and tables other than main and local are not looked at.
 #pragma once
 
 #include <array>
@@ -85,7 +84,15 @@ class Netlink {
 
  private:
   using Socket = Handle<mnl_socket, mnl_socket_close>;
-  enum class Phase { kLinks, kAddresses, kNeighbours, kRoutes, kSettled };  // of a dump, in this order
+  enum class Phase {
+    kLinks,
+    kAddresses,
+    kNeighbours,
+    kNextHops,
+    kRoutes,
+    kRules,
+    kSettled
+  };  // of a dump, in this order
   Netlink(Socket listener, Socket requests);
   Result<void> ask_for(Phase phase);
   Result<void> start_over(NetworkModel& model);
@@ -106,8 +113,8 @@ class Netlink {
   alignas(8) std::array<std::byte, 64 << 10> buffer_;  // a datagram of a dump has up to 32 KiB
 };
 
-// Parses one message of RTM_{NEW,DEL}{LINK,ADDR,ROUTE,NEIGH} into the model; ignores every other. For receive() and the
-// fuzz target: `message` is complete (mnl_nlmsg_ok), its contents are not trusted.
+// Parses one message of RTM_{NEW,DEL}{LINK,ADDR,ROUTE,NEIGH,NEXTHOP,RULE} into the model; ignores every other. For
+// receive() and the fuzz target: `message` is complete (mnl_nlmsg_ok), its contents are not trusted.
 void apply_message(const nlmsghdr& message, NetworkModel& model);
 
 }  // namespace sluice

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/forward/flow_hash.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
@@ -15,17 +16,34 @@ struct Way {
   uint32_t mtu = 0;
 };
 
-std::optional<Way> find_way(const NetworkModel& model, const OwnInterfaces& own, const Endpoint& remote) {
+// Of the hops of a route, each endpoint always gets the same, in proportion to their weights.
+RouteHop choose_hop(const std::vector<RouteHop>& hops, const Endpoint& remote) {
+  uint32_t total = 0;
+  for (const RouteHop& hop : hops) total += hop.weight;
+  uint32_t at = flow_hash(remote) % total;
+  for (const RouteHop& hop : hops) {
+    if (at < hop.weight) return hop;
+    at -= hop.weight;
+  }
+  return hops.back();
+}
+
+std::optional<Way> find_way(const NetworkModel& model, const OwnInterfaces& own, const OuterRequest& request) {
+  const Endpoint& remote = request.remote;
   Way way{.next_hop = remote.address};
   if (remote.address.is_ipv6() && remote.address.is_link_local()) {
     way.interface = static_cast<int>(remote.scope);  // there is nothing to look up: the scope is the way
   } else {
-    const Route* route = model.lookup(remote.address, [&](const Route& r) {
+    const IpAddress& cached = request.cached_local;
+    const Flow flow{.destination = remote.address,
+                    .mark = request.mark,
+                    .source = cached.family == remote.address.family && model.is_own(cached) ? cached : IpAddress{}};
+    const Route* route = model.lookup(flow, [&](const Route& r) {
       const RouteHop* hop = r.type == Route::Type::kUnicast ? model.live_hop(r) : nullptr;
       return hop != nullptr && own.tunnels.contains(hop->interface);
     });
     if (route == nullptr || route->type != Route::Type::kUnicast) return std::nullopt;
-    const RouteHop& hop = *model.live_hop(*route);
+    const RouteHop hop = choose_hop(model.usable_hops(*route), remote);
     way.interface = hop.interface;
     if (!hop.gateway.is_none()) way.next_hop = hop.gateway;
     way.preferred_source = route->preferred_source;
@@ -50,7 +68,7 @@ OuterResolution resolve_outer(const NetworkModel& model, const OwnInterfaces& ow
   OuterResolution result;
   OuterRoute& route = result.route;
   route.remote = request.remote;
-  const std::optional<Way> way = find_way(model, own, request.remote);
+  const std::optional<Way> way = find_way(model, own, request);
   if (!way) return result;
 
   const IpAddress& cached = request.cached_local;

@@ -206,16 +206,19 @@ void Wireguard::try_next_address(PeerControl& peer) {
 }
 
 bool Wireguard::is_routed(const PeerControl& peer, const Endpoint& endpoint) const {
-  return parts_.routes.look_up(endpoint, IpAddress{}, peer.tunnel->listen_port()).state != OuterRoute::State::kNoRoute;
+  return parts_.routes.look_up({endpoint, {}, peer.tunnel->listen_port(), peer.tunnel->fwmark()}).state !=
+         OuterRoute::State::kNoRoute;
 }
 
 // Replies leave from the address that was asked, unless they leave by another port than the question came in by: then
 // the address of that way is the right one (protocol.md section 11).
 OuterRoute Wireguard::resolve(const PeerControl& peer) {
-  const uint16_t listen_port = peer.tunnel->listen_port();
-  OuterRoute route = parts_.routes.resolve(peer.at.remote, peer.at.local, listen_port);
+  OuterQuery query{peer.at.remote, peer.at.local, peer.tunnel->listen_port(), peer.tunnel->fwmark()};
+  OuterRoute route = parts_.routes.resolve(query);
   const bool other_way = peer.at.port != kNoPort && route.port != kNoPort && route.port != peer.at.port;
-  return other_way ? parts_.routes.resolve(peer.at.remote, IpAddress{}, listen_port) : route;
+  if (!other_way) return route;
+  query.local = {};
+  return parts_.routes.resolve(query);
 }
 
 // Resolves the endpoint anew and, if the answer differs, swaps the workers' header template.

@@ -105,8 +105,9 @@ Tunnel* Wireguard::admit(const Datagram& datagram) {
         drop(Drop::handshake_under_load);
         const CookieReplyMessage reply =
             admission_.cookie_reply(*tunnel->identity(), datagram.message, datagram.from.remote, t);
-        transmit(parts_.routes.look_up(datagram.from.remote, datagram.from.local, datagram.listen_port),
-                 std::as_bytes(std::span(&reply, 1)), kCookieReplyTos, datagram.worker);
+        transmit(
+            parts_.routes.look_up({datagram.from.remote, datagram.from.local, datagram.listen_port, tunnel->fwmark()}),
+            std::as_bytes(std::span(&reply, 1)), kCookieReplyTos, datagram.worker);
         return nullptr;
     }
   }

@@ -11,18 +11,24 @@
 
 namespace sluice {
 
+struct OuterQuery {
+  Endpoint remote;
+  IpAddress local;  // the address to answer from if it is still ours, else one is chosen. none: choose
+  uint16_t listen_port = 0;
+  uint32_t mark = 0;  // the tunnel's fwmark, which policy rules may ask for
+};
+
 class OuterRoutes {
  public:
   virtual ~OuterRoutes() = default;
 
-  // The way to `remote` as it stands now. `local`: the address to answer from if it is still ours, else one is chosen
-  // (none: choose). If the next hop is not resolved this asks for it, and on_routes_changed() of the WireGuard side
-  // will be called.
-  virtual OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) = 0;
+  // The way as it stands now. If the next hop is not resolved this asks for it, and on_routes_changed() of the
+  // WireGuard side will be called.
+  virtual OuterRoute resolve(const OuterQuery& query) = 0;
 
   // The same without asking for anything: for answers to senders that have not proved who they are, so that they cannot
   // make us look for neighbours.
-  virtual OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const = 0;
+  virtual OuterRoute look_up(const OuterQuery& query) const = 0;
 
   // What link-local IPv6 addresses on that port carry as their scope (Endpoint::scope); 0: no such port, or
   // one whose datagrams say it themselves.

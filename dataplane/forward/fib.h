@@ -29,24 +29,49 @@ struct NextHop {
   uint8_t l2_size = 0;
   uint16_t mtu = 0;  // largest IP packet this way
   PortId port = kNoPort;
-  TunnelId tunnel = kNoTunnel;
+  TunnelId tunnel = kNoTunnel;  // kTunnel
   std::array<std::byte, kMaxLinkHeader> l2_header{};
-  IpAddress gateway;  // the neighbour; none: the destination itself is on the link
+  // The neighbour; none: the destination itself is on the link. In a tunnel: the peer that has it as its address.
+  IpAddress gateway;
   bool operator==(const NextHop&) const = default;
+};
+
+// Several next hops of one prefix: each flow takes one of them, by its hash.
+struct NextHopGroup {
+  static constexpr unsigned kBuckets = 64;
+  std::array<uint32_t, kBuckets> hops{};  // where they are in the table; each as often as its weight says
+  bool operator==(const NextHopGroup&) const = default;
 };
 
 // A value over immutable parts: copy it freely while they live.
 class Fib {
  public:
   Fib() = default;
-  // `local`: what `routes` lead to kLocal.
-  Fib(PrefixView routes, std::span<const NextHop> next_hops, const LocalAddresses& local = kAskAlways)
-      : routes_(routes), next_hops_(next_hops), local_(&local) {}
+  // `routes` have the numbers of next hops as their values, or kGroup and the number of a group. `local`: what they
+  // lead to kLocal.
+  static constexpr uint32_t kGroup = 1u << 30;
+  Fib(PrefixView routes, std::span<const NextHop> next_hops, const LocalAddresses& local = kAskAlways,
+      std::span<const NextHopGroup> groups = {})
+      : routes_(routes), next_hops_(next_hops), groups_(groups), local_(&local) {}
 
-  // Never nullptr: what no route leads to has the action kUnreachable.
-  const NextHop& find(const IpAddress& destination) const noexcept { return at(routes_.find(destination)); }
+  // Next hops by the value that `routes` have for the destination. Never nullptr: what no route leads to has the action
+  // kUnreachable.
   const NextHop& at(uint32_t value) const noexcept {
     return value < next_hops_.size() ? next_hops_[value] : kUnreachable;
+  }
+  // nullptr: it is no group, at() answers.
+  const NextHopGroup* group(uint32_t value) const noexcept {
+    if (value < next_hops_.size()) [[likely]]
+      return nullptr;
+    return (value ^ kGroup) < groups_.size() ? &groups_[value ^ kGroup] : nullptr;
+  }
+  const NextHop& choose(const NextHopGroup& group, uint32_t flow_hash) const noexcept {
+    return at(group.hops[flow_hash % NextHopGroup::kBuckets]);
+  }
+  const NextHop& find(const IpAddress& destination, uint32_t flow_hash = 0) const noexcept {
+    const uint32_t value = routes_.find(destination);
+    const NextHopGroup* several = group(value);
+    return several != nullptr ? choose(*several, flow_hash) : at(value);
   }
   const PrefixView& routes() const noexcept { return routes_; }
 
@@ -69,6 +94,7 @@ class Fib {
   static const LocalAddresses kAskAlways;
   PrefixView routes_;
   std::span<const NextHop> next_hops_;
+  std::span<const NextHopGroup> groups_;
   const LocalAddresses* local_ = &kAskAlways;
 };
 

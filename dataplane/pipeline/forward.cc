@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/forward/flow_hash.h"
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/martian.h"
@@ -140,6 +141,12 @@ void forward(WorkerContext& context, rte_mbuf* m, Origin origin, Egress& egress)
   send_or_split(context, m, egress);
 }
 
+bool is_way_back(const NextHop& hop, ReversePath asked, PortId in) noexcept {
+  if (asked == ReversePath::kSamePort)
+    return (hop.action == Action::kPort || hop.action == Action::kUnresolved) && hop.port == in;
+  return hop.action != Action::kUnreachable && hop.action != Action::kBlackhole && hop.action != Action::kProhibit;
+}
+
 }  // namespace
 
 void look_up(RecentLookups& recent, const PrefixView& map, std::span<rte_mbuf*> packets, Side side,
@@ -173,10 +180,12 @@ bool leads_back(const Published& published, rte_mbuf* m) noexcept {
   const void* source = address_of(m, Side::kSource);
   const PrefixView& routes = published.fib.routes();
   const bool ipv4 = family_of(m) == Family::kIpv4;
-  const NextHop& back = published.fib.at(ipv4 ? routes.find_ipv4(source) : routes.find_ipv6(source));
-  if (asked == ReversePath::kSamePort)
-    return (back.action == Action::kPort || back.action == Action::kUnresolved) && back.port == in;
-  return back.action != Action::kUnreachable && back.action != Action::kBlackhole && back.action != Action::kProhibit;
+  const uint32_t value = ipv4 ? routes.find_ipv4(source) : routes.find_ipv6(source);
+  const auto is_back = [&](const NextHop& back) { return is_way_back(back, asked, in); };
+  const NextHopGroup* several = published.fib.group(value);
+  if (several == nullptr) return is_back(published.fib.at(value));
+  return std::any_of(several->hops.begin(), several->hops.end(),
+                     [&](uint32_t hop) { return is_back(published.fib.at(hop)); });
 }
 
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept {
@@ -190,7 +199,12 @@ void look_up_destination(WorkerContext& context, Burst& packets, StageClock& clo
   const Fib& fib = context.published->fib;
   uint32_t values[kMaxBurst];
   look_up(context.recent_routes, fib.routes(), packets.all(), Side::kDestination, values);
-  for (unsigned i = 0; i < packets.count; ++i) meta(packets.packets[i]).next_hop = &fib.at(values[i]);
+  for (unsigned i = 0; i < packets.count; ++i) {
+    rte_mbuf* m = packets.packets[i];
+    meta(m).next_hop = &fib.at(values[i]);
+    if (const NextHopGroup* several = fib.group(values[i])) [[unlikely]]
+      meta(m).next_hop = &fib.choose(*several, flow_hash(bytes_of(m)));
+  }
   clock.finished(Stage::look_up_destination, packets.count);
 }
 

@@ -190,12 +190,10 @@ std::string Gateway::new_drops() {
   return text;
 }
 
-OuterRoute Gateway::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
-  return look_up(remote, local, listen_port);
-}
+OuterRoute Gateway::resolve(const OuterQuery& query) { return look_up(query); }
 
-OuterRoute Gateway::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
-  return resolve_outer(model_, own_, {remote, local, listen_port}).route;
+OuterRoute Gateway::look_up(const OuterQuery& query) const {
+  return resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark}).route;
 }
 
 }  // namespace sluice::bench

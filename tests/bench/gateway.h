@@ -80,8 +80,8 @@ class Gateway final : public OuterRoutes {
   // Every reason for which something was dropped since the last call: "data_replay 3".
   std::string new_drops();
 
-  OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
-  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  OuterRoute resolve(const OuterQuery& query) override;
+  OuterRoute look_up(const OuterQuery& query) const override;
   uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
 

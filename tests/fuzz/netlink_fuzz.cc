@@ -2,10 +2,12 @@
 // and outer routes. The first byte of each message chooses its kind; the fixed part follows; then attributes, each a
 // type byte, a length byte and a payload, whose length field sometimes lies. No byte beyond a message may be read, and
 // the table that was made in steps must have as many prefixes as one made at once.
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -47,14 +49,18 @@ struct Kind {
   uint16_t type;
   size_t header_size;
 };
-constexpr std::array<Kind, 8> kKinds{{{RTM_NEWLINK, sizeof(ifinfomsg)},
-                                      {RTM_DELLINK, sizeof(ifinfomsg)},
-                                      {RTM_NEWADDR, sizeof(ifaddrmsg)},
-                                      {RTM_DELADDR, sizeof(ifaddrmsg)},
-                                      {RTM_NEWROUTE, sizeof(rtmsg)},
-                                      {RTM_DELROUTE, sizeof(rtmsg)},
-                                      {RTM_NEWNEIGH, sizeof(ndmsg)},
-                                      {RTM_DELNEIGH, sizeof(ndmsg)}}};
+constexpr std::array<Kind, 12> kKinds{{{RTM_NEWLINK, sizeof(ifinfomsg)},
+                                       {RTM_DELLINK, sizeof(ifinfomsg)},
+                                       {RTM_NEWADDR, sizeof(ifaddrmsg)},
+                                       {RTM_DELADDR, sizeof(ifaddrmsg)},
+                                       {RTM_NEWROUTE, sizeof(rtmsg)},
+                                       {RTM_DELROUTE, sizeof(rtmsg)},
+                                       {RTM_NEWNEIGH, sizeof(ndmsg)},
+                                       {RTM_DELNEIGH, sizeof(ndmsg)},
+                                       {RTM_NEWNEXTHOP, sizeof(nhmsg)},
+                                       {RTM_DELNEXTHOP, sizeof(nhmsg)},
+                                       {RTM_NEWRULE, sizeof(fib_rule_hdr)},
+                                       {RTM_DELRULE, sizeof(fib_rule_hdr)}}};
 
 std::vector<uint8_t> message_from(Reader& input) {
   const uint8_t choice = input.byte();

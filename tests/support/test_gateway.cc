@@ -134,14 +134,15 @@ void TestGateway::network_changed() {
   wireguard_->on_routes_changed();
 }
 
-OuterRoute TestGateway::resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) {
-  const OuterResolution resolution = resolve_outer(model_, own_, {remote, local, listen_port});
+OuterRoute TestGateway::resolve(const OuterQuery& query) {
+  const OuterResolution resolution =
+      resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark});
   if (resolution.neighbour) neighbours_asked_for_.insert(*resolution.neighbour);
   return resolution.route;
 }
 
-OuterRoute TestGateway::look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const {
-  return resolve_outer(model_, own_, {remote, local, listen_port}).route;
+OuterRoute TestGateway::look_up(const OuterQuery& query) const {
+  return resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark}).route;
 }
 
 void TestGateway::step() {

@@ -70,10 +70,10 @@ class TestGateway final : public OuterRoutes {
   std::vector<std::string> drop_names() const;  // of the reasons that moved
   unsigned packets_in_use() const;              // mbufs that are neither in the pool nor on a wire
 
-  OuterRoute resolve(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) override;
+  OuterRoute resolve(const OuterQuery& query) override;
   uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
-  OuterRoute look_up(const Endpoint& remote, const IpAddress& local, uint16_t listen_port) const override;
+  OuterRoute look_up(const OuterQuery& query) const override;
   const std::set<NeighbourKey>& neighbours_asked_for() const { return neighbours_asked_for_; }
 
  private:

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "control/linux/fib_builder.h"
@@ -242,6 +243,54 @@ TEST_F(NetlinkTest, ErrorsSayWhatAndWhy) {
   EXPECT_EQ(what(route), "route 0.0.0.0/0 via 192.0.2.1: Network is unreachable (Nexthop has invalid gateway)");
   const auto mtu = netlink_->set_link(name("a"), {.mtu = 90000});
   EXPECT_EQ(what(mtu), "interface a, MTU 90000: Invalid argument (mtu greater than device maximum)");
+}
+
+TEST_F(NetlinkTest, FollowsRulesAndTheirTables) {
+  for (const std::string family : {"-4 ", "-6 "}) {
+    const IpAddress far = test::ip(family == "-4 " ? "8.8.8.8" : "2001:4860::8");
+    ip(family + "route add default dev a");
+    ip(family + "route add default dev b table 51820");
+    const auto interface = [&](uint32_t mark) {
+      const Route* route = model_.lookup({.destination = far, .mark = mark});
+      return route == nullptr ? "none" : model_.link(route->hops.at(0).interface)->name;
+    };
+    EXPECT_TRUE(eventually([&] { return interface(0) == "a"; })) << family;
+    EXPECT_FALSE(model_.has_policy());
+    ip(family + "rule add not fwmark 51820 table 51820");
+    ip(family + "rule add table main suppress_prefixlength 0");
+    EXPECT_TRUE(eventually([&] { return interface(0) == "b"; })) << family;
+    EXPECT_EQ(interface(51820), "a");
+    ip(family + "rule del table main suppress_prefixlength 0");
+    ip(family + "rule del not fwmark 51820 table 51820");
+    EXPECT_TRUE(eventually([&] { return interface(0) == "a"; })) << family;
+    EXPECT_FALSE(model_.has_policy());
+    ip(family + "rule add iif a table 51820");
+    EXPECT_TRUE(eventually([&] {
+      const auto& rules = model_.rules(far.family);
+      return std::any_of(rules.begin(), rules.end(), [](const Rule& rule) { return rule.foreign; });
+    }));
+    EXPECT_EQ(interface(0), "a");
+  }
+}
+
+TEST_F(NetlinkTest, FollowsNextHopObjects) {
+  ip("addr add 10.1.0.1/16 dev a");
+  ip("addr add 10.2.0.1/16 dev b");
+  ASSERT_EQ(ip("nexthop add id 1 via 10.1.0.9 dev a"), "");
+  ip("nexthop add id 2 via 10.2.0.9 dev b");
+  ip("nexthop add id 3 group 1,2/2,5");
+  ip("route add 10.9.0.0/16 nhid 3");
+  const int a = name("a").index, b = name("b").index;
+  const auto hops = [&] {
+    const Route* route = best("10.9.0.0/16");
+    return route == nullptr ? std::vector<RouteHop>{} : route->hops;
+  };
+  using Hops = std::vector<RouteHop>;
+  EXPECT_TRUE(eventually([&] { return hops() == Hops{{a, test::ip("10.1.0.9"), 2}, {b, test::ip("10.2.0.9"), 5}}; }));
+  ip("nexthop replace id 3 group 2");
+  EXPECT_TRUE(eventually([&] { return hops() == Hops{{b, test::ip("10.2.0.9"), 1}}; }));
+  ip("nexthop del id 3");
+  EXPECT_TRUE(eventually([&] { return hops().empty(); }));
 }
 
 }  // namespace

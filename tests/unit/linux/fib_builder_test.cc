@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <map>
 #include <random>
 
 #include "dataplane/wire/ip.h"
@@ -69,6 +71,30 @@ class FibBuilderTest : public testing::Test {
     return fib_.find(ip(to));
   }
   std::string find(std::string_view to) { return text_of(hop(to)); }
+  using Shares = std::map<std::string, unsigned>;  // of the flows, in buckets
+  Shares shares(std::string_view to) {
+    fib_ = builder_.fib();
+    Shares found;
+    for (uint32_t hash = 0; hash < NextHopGroup::kBuckets; ++hash) ++found[text_of(fib_.find(ip(to), hash))];
+    return found;
+  }
+  bool is_as_looked_up(const NextHop& hop, const IpAddress& to) const {
+    if (model_.is_own(to)) return hop.action == Action::kLocal;
+    const Route* route = model_.lookup(to);
+    if (route == nullptr) return hop.action == Action::kUnreachable;
+    return std::any_of(route->hops.begin(), route->hops.end(), [&](const RouteHop& way) {
+      if (own_.tunnels.contains(way.interface)) return hop.action == Action::kTunnel;
+      if (!own_.ports.contains(way.interface)) return hop.action == Action::kLinux;
+      const bool by_port = hop.action == Action::kPort || hop.action == Action::kUnresolved;
+      return by_port && hop.port == own_.ports.at(way.interface) &&
+             (hop.action == Action::kUnresolved || hop.gateway == (way.gateway.is_none() ? to : way.gateway));
+    });
+  }
+  static Mac mac_of(std::string_view address) {
+    Mac mac = kHostMac;
+    mac.bytes[5] = ip(address).bytes[3];
+    return mac;
+  }
 
   NetworkModel model_;
   OwnInterfaces own_ = own_interfaces();
@@ -223,15 +249,74 @@ TEST_F(FibBuilderTest, TheSmallestMetricWithALiveLinkCounts) {
   EXPECT_EQ(find("10.9.0.1"), "port 0 mac 02:aa:00:00:00:01") << "the default route";
 }
 
-TEST_F(FibBuilderTest, MultipathUsesTheFirstLiveHop) {
-  Route route = via("10.9.0.0/16", kMgmt, "192.0.2.1");
-  route.hops.push_back({kWan, ip("198.51.100.1")});
+TEST_F(FibBuilderTest, MultipathSharesTheFlowsByWeight) {
+  Route route = via("10.9.0.0/16", kWan, "198.51.100.1");
+  route.hops = {{kWan, ip("198.51.100.1"), 3}, {kWan, ip("198.51.100.2"), 1}, {kMgmt, ip("192.0.2.1"), 4}};
+  put_neighbour(model_, kWan, "198.51.100.2", kHostMac);
   model_.put_route(route);
   ASSERT_TRUE(update());
-  EXPECT_EQ(find("10.9.0.1"), "linux");
+  const std::string first = "port 0 mac 02:aa:00:00:00:01", second = "port 0 mac 02:bb:00:00:00:05";
+  EXPECT_EQ(shares("10.9.0.1"), (Shares{{first, 24}, {second, 8}, {"linux", 32}}));
   model_.erase_link(kMgmt);
   ASSERT_TRUE(update());
-  EXPECT_EQ(find("10.9.0.1"), "port 0 mac 02:aa:00:00:00:01");
+  EXPECT_EQ(shares("10.9.0.1"), (Shares{{first, 48}, {second, 16}}));
+  put_neighbour(model_, kWan, "198.51.100.1", {}, Neighbour::State::kFailed);
+  ASSERT_TRUE(update());
+  EXPECT_EQ(shares("10.9.0.1"), (Shares{{second, 64}})) << "who does not answer gets nothing";
+  put_neighbour(model_, kWan, "198.51.100.2", {}, Neighbour::State::kFailed);
+  ASSERT_TRUE(update());
+  EXPECT_EQ(shares("10.9.0.1"), (Shares{{"unresolved 0", 64}})) << "unless nobody does";
+  model_.erase_route(route);
+  ASSERT_TRUE(update());
+  EXPECT_EQ(builder_.fib().group(builder_.fib().routes().find(ip("10.9.0.1"))), nullptr);
+}
+
+TEST_F(FibBuilderTest, AHopMoreMovesFewFlows) {
+  Route route = via("10.9.0.0/16", kWan, "198.51.100.1");
+  route.hops = {{kWan, ip("198.51.100.1")}, {kWan, ip("198.51.100.2")}};
+  for (const char* gateway : {"198.51.100.2", "198.51.100.3"}) put_neighbour(model_, kWan, gateway, mac_of(gateway));
+  model_.put_route(route);
+  update();
+  std::vector<std::string> before;
+  for (uint32_t hash = 0; hash < 64; ++hash) before.push_back(text_of(builder_.fib().find(ip("10.9.0.1"), hash)));
+  route.hops.push_back({kWan, ip("198.51.100.3")});
+  model_.put_route(route, NetworkModel::Insert::kReplace);
+  update();
+  unsigned moved = 0;
+  for (uint32_t hash = 0; hash < 64; ++hash)
+    moved += before[hash] != text_of(builder_.fib().find(ip("10.9.0.1"), hash));
+  EXPECT_LE(moved, 33u) << "a half for two hops and one more: RFC 2992, section 3";
+  EXPECT_GE(moved, 21u);
+}
+
+TEST_F(FibBuilderTest, NeighboursInUseAreNamed) {
+  update();
+  const auto at_first = builder_.take_neighbour_changes();
+  EXPECT_TRUE(at_first.at({ip("198.51.100.1"), kWan}));
+  EXPECT_TRUE(at_first.at({ip("fe80::1"), kWan}));
+  EXPECT_TRUE(at_first.at({ip("10.1.0.5"), kLan}));
+  model_.erase_route(via("0.0.0.0/0", kWan, "198.51.100.1"));
+  put_neighbour(model_, kLan, "10.1.0.5", {}, Neighbour::State::kFailed);
+  update();
+  EXPECT_EQ(builder_.take_neighbour_changes(),
+            (std::map<NeighbourKey, bool>{{{ip("198.51.100.1"), kWan}, true}, {{ip("10.1.0.5"), kLan}, false}}))
+      << "still the neighbour itself, now as a host on link";
+}
+
+TEST_F(FibBuilderTest, RulesDecideBetweenTables) {
+  Route tunnelled = via("0.0.0.0/0", kWg0);
+  tunnelled.table = static_cast<Route::Table>(7);
+  model_.put_route(tunnelled);
+  update();
+  EXPECT_EQ(find("8.8.8.8"), "port 0 mac 02:aa:00:00:00:01");
+  model_.put_rule({.family = Family::kIpv4, .priority = 0, .table = Route::Table::kLocal});
+  model_.put_rule({.family = Family::kIpv4, .priority = 1, .suppressed_length = 0});
+  model_.put_rule({.family = Family::kIpv4, .priority = 2, .table = tunnelled.table});
+  ASSERT_TRUE(update());
+  EXPECT_EQ(find("8.8.8.8"), "tunnel 0");
+  EXPECT_EQ(find("10.1.0.5"), "port 1 mac 02:bb:00:00:00:05");
+  EXPECT_EQ(find("203.0.113.1"), "blackhole");
+  EXPECT_EQ(find("2001:4860::1"), "unresolved 0") << "rules are of one family";
 }
 
 TEST_F(FibBuilderTest, OwnAddressesGoBeforeRoutesAndLeaveThemBehind) {
@@ -290,7 +375,8 @@ TEST_F(FibBuilderTest, AnEmptyMachineHasNoRoute) {
   EXPECT_EQ(builder.fib().find(ip("224.0.0.1")).action, Action::kLocal);
 }
 
-// The steps must lead where a fresh builder gets at once: random changes, then every destination compared.
+// The steps must lead where a fresh builder gets at once, and where the model's own look-up leads: random changes, then
+// every destination compared.
 TEST_F(FibBuilderTest, StepsAndRebuildAgree) {
   std::mt19937 random(20261122);
   const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
@@ -301,9 +387,16 @@ TEST_F(FibBuilderTest, StepsAndRebuildAgree) {
   for (int step = 0; step < 3000; ++step) {
     const int interface = interfaces[below(4)];
     const std::string prefix = address() + "/" + std::to_string(below(4) == 0 ? 32 : 8 * (1 + below(3)));
-    const Route route = via(prefix, interface, below(2) ? address() : "", below(3));
+    Route route = via(prefix, interface, below(2) ? address() : "", below(3));
+    if (below(4) == 0) route.hops.push_back({interfaces[below(4)], ip(address()), 2});
+    if (below(3) == 0) route.table = static_cast<Route::Table>(7);
+    const Rule rule{.family = Family::kIpv4,
+                    .priority = 1 + below(3),
+                    .table = below(2) ? route.table : Route::Table::kMain,
+                    .destination = below(3) ? Prefix{} : net(below(2) ? "10.1.0.0/16" : "10.0.0.0/8"),
+                    .suppressed_length = below(2) ? 8 : -1};
     const NeighbourKey neighbour{ip(address()), interface};
-    switch (below(7)) {
+    switch (below(9)) {
       case 0:
         model_.put_route(route, NetworkModel::Insert::kReplace);
         break;
@@ -325,6 +418,12 @@ TEST_F(FibBuilderTest, StepsAndRebuildAgree) {
       case 6:
         model_.erase_address({.interface = interface, .address = {ip(address()), 24}});
         break;
+      case 7:
+        if (below(4) == 0) model_.put_rule(rule);
+        break;
+      case 8:
+        model_.erase_rule(rule);
+        break;
     }
     if (below(3) != 0) continue;
     update();
@@ -337,6 +436,8 @@ TEST_F(FibBuilderTest, StepsAndRebuildAgree) {
         const IpAddress to = ip("10." + std::to_string(net) + ".0." + std::to_string(host));
         ASSERT_EQ(text_of(stepped.find(to)), text_of(whole.find(to))) << to_string(to) << " after step " << step;
         ASSERT_EQ(stepped.find(to), whole.find(to));
+        ASSERT_EQ(stepped.find(to, 40), whole.find(to, 40));
+        ASSERT_TRUE(is_as_looked_up(stepped.find(to), to)) << to_string(to) << " after step " << step;
       }
     }
     ASSERT_EQ(builder_.prefixes(), fresh.prefixes());

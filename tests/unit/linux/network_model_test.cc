@@ -128,6 +128,85 @@ TEST_F(NetworkModelTest, LookupSkipsWhatItIsToldTo) {
   EXPECT_EQ(model_.lookup(ip("8.8.8.8"), through_tunnel)->hops[0].interface, kWan) << "the next metric";
 }
 
+constexpr auto kTable7 = static_cast<Route::Table>(7);
+
+Route in_table(Route route, Route::Table table) {
+  route.table = table;
+  return route;
+}
+
+// Wg-quick's: everything without the tunnel's mark goes by table 7, unless table main knows better than a default
+// route.
+void put_wg_quick_rules(NetworkModel& model) {
+  const Family ipv4 = Family::kIpv4;
+  model.put_rule({.family = ipv4, .priority = 0, .table = Route::Table::kLocal});
+  model.put_rule({.family = ipv4, .priority = 32764, .suppressed_length = 0});
+  model.put_rule(
+      {.family = ipv4, .priority = 32765, .table = kTable7, .mark = 51820, .mark_mask = UINT32_MAX, .inverted = true});
+  model.put_rule({.family = ipv4, .priority = 32766});
+}
+
+TEST_F(NetworkModelTest, RulesSayWhichTables) {
+  model_.put_route(via("0.0.0.0/0", kWan, "198.51.100.1"));
+  model_.put_route(via("10.1.0.0/16", kLan));
+  model_.put_route(in_table(via("0.0.0.0/0", kWg0), kTable7));
+  EXPECT_FALSE(model_.has_policy());
+  EXPECT_EQ(model_.lookup(ip("8.8.8.8"))->hops[0].interface, kWan) << "nobody asks table 7";
+  model_.take_changes();
+  put_wg_quick_rules(model_);
+  EXPECT_TRUE(model_.take_changes().rules);
+  EXPECT_TRUE(model_.has_policy());
+  EXPECT_EQ(model_.lookup(ip("8.8.8.8"))->hops[0].interface, kWg0);
+  EXPECT_EQ(model_.lookup(ip("10.1.2.3"))->hops[0].interface, kLan);
+  EXPECT_EQ(model_.lookup({.destination = ip("8.8.8.8"), .mark = 51820})->hops[0].interface, kWan);
+  EXPECT_EQ(model_.best(net("0.0.0.0/0"))->hops[0].interface, kWg0);
+  EXPECT_EQ(model_.best(net("10.1.0.0/16"))->hops[0].interface, kLan);
+}
+
+TEST_F(NetworkModelTest, RulesBySourceFitOnlyKnownSources) {
+  model_.put_rule({.family = Family::kIpv4, .priority = 10, .table = kTable7, .source = net("192.0.2.0/24")});
+  model_.put_rule({.family = Family::kIpv4, .priority = 20});
+  model_.put_route(via("0.0.0.0/0", kWan));
+  model_.put_route(in_table(via("0.0.0.0/0", kLan), kTable7));
+  const auto interface = [&](const Flow& flow) { return model_.lookup(flow)->hops[0].interface; };
+  EXPECT_EQ(interface({.destination = ip("8.8.8.8")}), kWan);
+  EXPECT_EQ(interface({.destination = ip("8.8.8.8"), .source = ip("192.0.2.9")}), kLan);
+  EXPECT_EQ(interface({.destination = ip("8.8.8.8"), .source = ip("198.51.100.9")}), kWan);
+}
+
+TEST_F(NetworkModelTest, RulesThatAskForMoreAreNotFollowed) {
+  const Rule rule{.family = Family::kIpv4, .priority = 10, .table = kTable7, .foreign = true};
+  model_.put_route(in_table(via("0.0.0.0/0", kLan), kTable7));
+  model_.put_rule(rule);
+  EXPECT_EQ(model_.lookup(ip("8.8.8.8")), nullptr);
+  EXPECT_FALSE(model_.has_policy());
+  model_.erase_rule(rule);
+  EXPECT_EQ(model_.rules(Family::kIpv4).size(), 3u) << "those that Linux starts with";
+}
+
+TEST_F(NetworkModelTest, RoutesFollowTheirNextHopObject) {
+  model_.put_next_hop(1, {.hops = {{kWan, ip("198.51.100.1")}}});
+  model_.put_next_hop(2, {.hops = {{kWan, ip("198.51.100.2")}}});
+  model_.put_next_hop(9, {.members = {{1, 1}, {2, 3}}});
+  Route route{.prefix = net("10.9.0.0/16"), .next_hop = 9};
+  model_.put_route(route);
+  EXPECT_EQ(model_.best(route.prefix)->hops,
+            (std::vector<RouteHop>{{kWan, ip("198.51.100.1"), 1}, {kWan, ip("198.51.100.2"), 3}}));
+  model_.take_changes();
+  model_.put_next_hop(2, {.hops = {{kLan, ip("10.1.0.2")}}});
+  EXPECT_EQ(model_.take_changes().routes, std::set<Prefix>{route.prefix});
+  EXPECT_EQ(model_.best(route.prefix)->hops[1], (RouteHop{kLan, ip("10.1.0.2"), 3}));
+  model_.put_next_hop(9, {.members = {{2, 1}}});
+  EXPECT_EQ(model_.best(route.prefix)->hops, (std::vector<RouteHop>{{kLan, ip("10.1.0.2"), 1}}));
+  model_.take_changes();
+  model_.erase_next_hop(9);
+  EXPECT_EQ(model_.best(route.prefix), nullptr);
+  EXPECT_EQ(model_.take_changes().routes, std::set<Prefix>{route.prefix});
+  model_.put_route(route);
+  model_.erase_route(route);
+  EXPECT_EQ(model_.best(route.prefix), nullptr) << "whatever the notification spells out";
+}
+
 TEST_F(NetworkModelTest, ChangesTellWhichDestinationsTheyTouch) {
   model_.put_route(via("10.2.0.0/16", kWg0));
   const ModelChanges changes = model_.take_changes();

@@ -175,6 +175,35 @@ TEST_F(OuterRoutesTest, RoutesThroughOurTunnelsDoNotExist) {
   EXPECT_EQ(resolve("192.0.3.7:4500").route.state, State::kNoRoute) << "nothing but the tunnel left";
 }
 
+TEST_F(OuterRoutesTest, TheTunnelsMarkFindsTheTable) {
+  Route marked = via("0.0.0.0/0", kLan, "10.1.0.2");
+  marked.table = static_cast<Route::Table>(7);
+  model_.put_route(marked);
+  model_.put_rule({.family = Family::kIpv4, .priority = 1, .table = marked.table, .mark = 5, .mark_mask = UINT32_MAX});
+  model_.put_rule({.family = Family::kIpv4, .priority = 2});
+  EXPECT_EQ(resolve("203.0.113.77:4500").neighbour, (NeighbourKey{ip("198.51.100.1"), kWan}));
+  const OuterResolution result =
+      resolve_outer(model_, own_, {.remote = parse_endpoint("203.0.113.77:4500").value(), .mark = 5});
+  EXPECT_EQ(result.neighbour, (NeighbourKey{ip("10.1.0.2"), kLan}));
+  EXPECT_EQ(result.route.local, ip("10.1.0.1"));
+}
+
+TEST_F(OuterRoutesTest, EndpointsShareEqualWaysThatAnswer) {
+  Route route = via("0.0.0.0/0", kWan, "198.51.100.1");
+  route.hops.push_back({kLan, ip("10.1.0.2"), 1});
+  model_.put_route(route, NetworkModel::Insert::kReplace);
+  const auto used = [&] {
+    std::map<int, int> interfaces;
+    for (int i = 0; i < 200; ++i) ++interfaces[resolve("192.0.3." + std::to_string(i) + ":51820").neighbour->interface];
+    return interfaces;
+  };
+  EXPECT_EQ(used(), (std::map<int, int>{{kWan, 200}})) << "the other is not known to answer";
+  put_neighbour(model_, kLan, "10.1.0.2", kHostMac);
+  EXPECT_EQ(used(), used()) << "each endpoint stays with its way";
+  EXPECT_GT(used()[kLan], 60);
+  EXPECT_GT(used()[kWan], 60);
+}
+
 TEST_F(OuterRoutesTest, WhatPortsDoNotReachHasNoRoute) {
   const auto none = [&](std::string_view endpoint) {
     const OuterResolution result = resolve(endpoint);
