@@ -102,6 +102,7 @@ TunnelChange compare(const Tunnel& from, const Tunnel& to) {
   change.dscp = from.dscp != to.dscp;
   change.routes = from.routes != to.routes;
   change.fwmark = from.fwmark != to.fwmark;
+  change.shared_allowed_ips = from.shared_allowed_ips != to.shared_allowed_ips;
   compare_peers(change);
   return change;
 }
@@ -137,6 +138,7 @@ void describe_tunnel(std::vector<std::string>& lines, const TunnelChange& change
   if (change.dscp) lines.push_back(subject + ": " + change_of("dscp", from, to));
   if (change.routes) lines.push_back(subject + ": " + change_of("routes", from, to));
   if (change.fwmark) lines.push_back(subject + ": " + change_of("fwmark", from, to));
+  if (change.shared_allowed_ips) lines.push_back(subject + ": " + change_of("shared-allowed-ips", from, to));
   for (const Peer* peer : change.removed) lines.push_back(subject + ": peer " + peer->display_name() + " removed");
   for (const Peer* peer : change.added) lines.push_back(subject + ": peer " + peer->display_name() + " added");
   for (const PeerChange& peer : change.changed) describe_peer(lines, subject, peer);

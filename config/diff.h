@@ -35,6 +35,7 @@ struct TunnelChange {  // matched by name
   bool mtu = false;
   bool mss_clamp = false;
   bool path_mtu_probe = false;
+  bool shared_allowed_ips = false;
   bool dscp = false;
   bool routes = false;
   bool fwmark = false;
@@ -43,7 +44,8 @@ struct TunnelChange {  // matched by name
   std::vector<PeerChange> changed;
 
   bool empty() const {
-    const bool settings = private_key || listen_port || addresses || mtu || mss_clamp || path_mtu_probe || dscp;
+    const bool settings =
+        private_key || listen_port || addresses || mtu || mss_clamp || path_mtu_probe || shared_allowed_ips || dscp;
     return !(settings || routes || fwmark) && removed.empty() && added.empty() && changed.empty();
   }
 };

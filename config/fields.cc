@@ -97,7 +97,8 @@ std::vector<Field> fields_of(const Tunnel& tunnel) {
           {"path-mtu-probe", toml(tunnel.path_mtu_probe)},
           {"dscp", number_or_word(tunnel.dscp, kDscpWords)},
           {"routes", toml(tunnel.routes, kRoutesWords)},
-          {"fwmark", or_off(tunnel.fwmark)}};
+          {"fwmark", or_off(tunnel.fwmark)},
+          {"shared-allowed-ips", toml(tunnel.shared_allowed_ips)}};
 }
 
 std::vector<Field> fields_of(const Peer& peer) {

@@ -154,12 +154,12 @@ std::string to_string(const HostPort& endpoint);  // brackets around IPv6, as pa
 
 // [[tunnel.peer]]
 struct Peer {
-  std::string name;                   // optional, unique in its tunnel
-  PublicKey public_key;               // required, unique in its tunnel: the peer's identity across reloads
-  PresharedKey preshared_key;         // preshared-key or preshared-key-file; all zero: none
-  std::string preshared_key_file;     // as written, for rendering; empty if the key stands in the TOML or there is none
-  std::optional<HostPort> endpoint;   // none: learned from the peer's packets
-  std::vector<Prefix> allowed_ips;    // host bits masked; in no other peer of the tunnel
+  std::string name;                  // optional, unique in its tunnel
+  PublicKey public_key;              // required, unique in its tunnel: the peer's identity across reloads
+  PresharedKey preshared_key;        // preshared-key or preshared-key-file; all zero: none
+  std::string preshared_key_file;    // as written, for rendering; empty if the key stands in the TOML or there is none
+  std::optional<HostPort> endpoint;  // none: learned from the peer's packets
+  std::vector<Prefix> allowed_ips;  // host bits masked; in no other peer of the tunnel unless it has shared-allowed-ips
   uint16_t persistent_keepalive = 0;  // seconds, 1..65535 or "off"; 0: off
   Origin origin;
 
@@ -184,7 +184,9 @@ struct Tunnel {
   bool path_mtu_probe = false;  // paths to peers are measured by padded pings, so that none is a black hole
   std::optional<uint8_t> dscp = 0;  // of outer data packets, 0..63, "clear": 0; none, "copy": the inner packet's
   RouteInstall routes = RouteInstall::kAuto;  // "auto" | "off"
-  uint32_t fwmark = 0;                        // of outer packets that Linux sends; "off" or 0: none
+  // Peers may have the same allowed-ips; a route via a peer's own address in the tunnel chooses it.
+  bool shared_allowed_ips = false;
+  uint32_t fwmark = 0;  // of outer packets, as policy rules see them; "off" or 0: none
   std::vector<Peer> peers;
   Origin origin;
 };

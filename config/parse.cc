@@ -381,6 +381,7 @@ Tunnel read_tunnel(TableReader& in, const std::filesystem::path& directory) {
   assign(tunnel.mtu, in.integer_or(kMtuWords, "mtu", kMinMtu, kMaxTunnelMtu));
   assign(tunnel.mss_clamp, in.boolean("mss-clamp"));
   assign(tunnel.path_mtu_probe, in.boolean("path-mtu-probe"));
+  assign(tunnel.shared_allowed_ips, in.boolean("shared-allowed-ips"));
   assign(tunnel.dscp, in.integer_or(kDscpWords, "dscp", 0, 63));
   assign(tunnel.routes, in.word<RouteInstall>("routes", kRoutesWords));
   assign(tunnel.fwmark, in.integer_or_off<uint32_t>("fwmark", 0xffffffff));

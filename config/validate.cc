@@ -300,16 +300,17 @@ void check_peer_names(const Tunnel& tunnel, Report& report) {
   }
 }
 
-// Each prefix leads to one peer. Nested prefixes are fine: the longest wins.
+// Each prefix leads to one peer, unless routes choose. Nested prefixes are fine: the longest wins.
 void check_allowed_ips(const Tunnel& tunnel, Report& report) {
   Unique<Prefix> prefixes;
   for (const Peer& peer : tunnel.peers) {
+    if (tunnel.shared_allowed_ips) prefixes = {};
     for (uint32_t i = 0; i < peer.allowed_ips.size(); ++i) {
       const Position at = peer.origin.of("allowed-ips", i);
       if (const Position* before = prefixes.insert(peer.allowed_ips[i], at)) {
         report.error(at, "tunnel.peer.allowed-ips",
                      sluice::to_string(peer.allowed_ips[i]) + " is in this tunnel twice" + line_of(*before) +
-                         "; a prefix leads to one peer");
+                         "; a prefix leads to one peer, or with shared-allowed-ips = true to that which a route names");
       }
     }
   }

@@ -57,6 +57,7 @@ Result<void> Configurator::apply_tunnel(const config::Tunnel& wanted) {
   tunnel.set_derives_mtu(!wanted.mtu);
   tunnel.set_mss_clamp(wanted.mss_clamp);
   tunnel.set_path_mtu_probe(wanted.path_mtu_probe);
+  tunnel.share_allowed_ips(wanted.shared_allowed_ips);
   tunnel.set_dscp(wanted.dscp);
   tunnel.set_fwmark(wanted.fwmark);
   if (auto done = tunnel.set_listen_port(wanted.listen_port); !done) return done;
@@ -124,6 +125,7 @@ void Configurator::apply_tunnel_change(const config::TunnelChange& change, std::
     note(problems, parts_.network.set_mtu(mirror, mtu));
   }
   if (change.path_mtu_probe) tunnel.set_path_mtu_probe(change.to->path_mtu_probe);
+  if (change.shared_allowed_ips) tunnel.share_allowed_ips(change.to->shared_allowed_ips);
   if (change.dscp) tunnel.set_dscp(change.to->dscp);
   if (change.mss_clamp) tunnel.set_mss_clamp(change.to->mss_clamp);
   if (change.addresses) {

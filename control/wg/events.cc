@@ -56,8 +56,9 @@ uint16_t Wireguard::draw_listen_port() noexcept {
 void Wireguard::published() {
   dirty_ = false;
   for (const auto& tunnel : tunnels_) {
-    PrefixGarbage garbage = tunnel->take_garbage();
-    if (!garbage.empty()) parts_.dataplane.retire([owned = std::make_shared<PrefixGarbage>(std::move(garbage))] {});
+    AllowedIps::Garbage garbage = tunnel->take_garbage();
+    if (!garbage.empty())
+      parts_.dataplane.retire([owned = std::make_shared<AllowedIps::Garbage>(std::move(garbage))] {});
   }
   for (auto& free_it : retire_after_publish_) parts_.dataplane.retire(std::move(free_it));
   retire_after_publish_.clear();

@@ -242,6 +242,7 @@ TunnelView Tunnel::view() {
   view.dscp_copied = dscp_ ? 0 : kDscpMask;
   view.dscp_fixed = dscp_ ? static_cast<uint8_t>(*dscp_ << 2) : uint8_t{0};
   view.allowed_ips = allowed_ips_.view();
+  view.shared_owners = allowed_ips_.shared();
   return view;
 }
 

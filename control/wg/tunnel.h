@@ -79,6 +79,8 @@ class Tunnel {
   void set_addresses(PeerControl& peer, std::vector<Endpoint> addresses);
   // After the block that changed it (apply_peer): going from 0 to n sends a keepalive at once.
   void set_persistent_keepalive(PeerControl& peer, uint16_t seconds);
+  // Peers may have the same allowed IPs; routes choose between them. Counts for what is added from now on.
+  void share_allowed_ips(bool on) noexcept { allowed_ips_.share(on); }
   void replace_allowed_ips(PeerControl& peer);  // removes all of them
   void add_allowed_ip(PeerControl& peer, const Prefix& prefix);
   void remove_allowed_ip(PeerControl& peer, const Prefix& prefix);
@@ -87,7 +89,7 @@ class Tunnel {
   void apply_peer(PeerControl& peer);
 
   TunnelView view();
-  PrefixGarbage take_garbage() { return allowed_ips_.take_garbage(); }
+  AllowedIps::Garbage take_garbage() { return allowed_ips_.take_garbage(); }
 
  private:
   Result<void> claim(uint16_t port);

@@ -304,6 +304,11 @@ bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
   return true;
 }
 
+bool is_shared_by(const TunnelView& tunnel, uint32_t owner, const Peer& peer) noexcept {
+  const SharedOwners* several = shared_owners(tunnel.shared_owners, owner);
+  return several != nullptr && several->contain(peer.id.slot);
+}
+
 // Consecutive packets of one tunnel: the longest matching prefix of each source has to be the sender's. Counts what
 // passes, as the kernel does.
 void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
@@ -316,7 +321,8 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
     Peer& peer = *keypair_of(of_peer[0])->peer;
     uint64_t packets = 0, bytes = 0;
     for (rte_mbuf* m : of_peer) {
-      if (owners[i++] != peer.id.slot) {
+      const uint32_t owner = owners[i++];
+      if (owner != peer.id.slot && !is_shared_by(tunnel, owner, peer)) {
         context.drop(m, Drop::inner_source);
         continue;
       }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/forward/flow_hash.h"
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
@@ -56,6 +57,23 @@ void find_peers(const PeerTable& table, std::span<const uint32_t> slots, std::sp
     if (peers[i] != nullptr && (i == 0 || peers[i] != peers[i - 1])) prefetch_way_out(*peers[i]);
 }
 
+// Of a prefix that several peers may carry, a packet goes to the one whose own address is its route's gateway, as far
+// as there is such a one among them; else to the one that has had the prefix for the shortest time.
+uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, const SharedOwners& several,
+                      rte_mbuf* m) noexcept {
+  const NextHop* hop = meta(m).next_hop;
+  if (hop == nullptr) hop = &context.published->fib.find(destination_of(bytes_of(m)), flow_hash(bytes_of(m)));
+  const uint32_t gateway = hop->gateway.is_none() ? PrefixView::kNone : tunnel.allowed_ips.find(hop->gateway);
+  return several.contain(gateway) ? gateway : several.latest;
+}
+
+void choose_owners(const WorkerContext& context, const TunnelView& tunnel, std::span<rte_mbuf*> run,
+                   std::span<uint32_t> slots) noexcept {
+  for (size_t i = 0; i < run.size(); ++i)
+    if (const SharedOwners* several = shared_owners(tunnel.shared_owners, slots[i]))
+      slots[i] = choose_owner(context, tunnel, *several, run[i]);
+}
+
 // Consecutive packets into one tunnel. Those for a peer are kept.
 void route_to_peer(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
   const TunnelView* tunnel = tunnel_that_is_up(*context.published, meta(run[0]).tunnel);
@@ -66,6 +84,7 @@ void route_to_peer(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
   uint32_t slots[kMaxBurst];
   Peer* peers[kMaxBurst];
   look_up(context.recent_owners, tunnel->allowed_ips, run, Side::kDestination, slots);
+  if (!tunnel->shared_owners.empty()) choose_owners(context, *tunnel, run, {slots, run.size()});
   find_peers(*context.peers, {slots, run.size()}, {peers, run.size()});
   for (size_t i = 0; i < run.size(); ++i) {
     rte_mbuf* m = run[i];
@@ -532,6 +551,7 @@ void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
   StageClock clock(*context.stats);
   keep_if(packets, [&](rte_mbuf* m) {
     meta(m).outer_size = 0;
+    meta(m).next_hop = nullptr;  // Linux has routed it here
     if (inner_length(bytes_of(m))) return true;
     context.drop(m, Drop::inner_unroutable);
     return false;

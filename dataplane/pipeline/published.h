@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
 #include "dataplane/forward/fib.h"
 #include "dataplane/lookup/prefix_map.h"
+#include "dataplane/session/shared_owners.h"
 
 namespace sluice {
 
@@ -22,7 +24,8 @@ struct TunnelView {
   uint16_t mtu = 1420;
   PortId inner_port = kNoPort;  // what comes out of the tunnel leaves by this port as it is; kNoPort: it is forwarded
   bool mss_clamp = false;       // TCP SYNs in and out are told what fits the MTU
-  PrefixView allowed_ips;       // value: peer slot (PeerTable)
+  PrefixView allowed_ips;       // value: peer slot (PeerTable), or kSharedOwners and up
+  std::span<const SharedOwners> shared_owners;  // none unless peers share prefixes
   // DSCP of outer data packets, in place as in the traffic class: those bits of the inner one, and these.
   uint8_t dscp_copied = 0, dscp_fixed = 0;
 };

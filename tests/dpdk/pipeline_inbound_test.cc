@@ -232,6 +232,17 @@ TEST_P(Inbound, KeepaliveCountsItsBytesAndDeliversNothing) {  // D-24
   EXPECT_EQ(bench.drops(), Drops{});
 }
 
+TEST_P(Inbound, EveryOwnerOfASharedPrefixMaySendFromIt) {
+  Peer& other = bench.add_peer({}, "198.51.100.3");
+  bench.share("10.3.0.0/16", {&bench.peer(), &other});
+  const Octets packet = PacketBuilder(8).ipv4("10.3.0.1", kInUs);
+  bench.receive_message(session, 0, packet);
+  expect_delivered(packet);
+  Peer& third = bench.add_peer({}, "198.51.100.4");
+  bench.receive_message(bench.add_session(third), 0, packet);
+  expect_drop("inner_source");
+}
+
 TEST_P(Inbound, RxCountsOnlyWhatMayComeFromThePeer) {
   bench.receive_message(session, 0, PacketBuilder(8).ipv4("10.3.0.1", kInUs));
   expect_drop("inner_source");

@@ -374,6 +374,36 @@ TEST_P(Outbound, DestinationWithoutPeerIsUnreachable) {  // D-19
   EXPECT_EQ(punted[0].in_port, kLan);
 }
 
+TEST_P(Outbound, ARoutesGatewayChoosesAmongThePeersOfAPrefix) {
+  Peer& near = bench.add_peer({"10.0.0.3/32"}, "198.51.100.3");
+  Peer& late = bench.add_peer({"10.0.0.4/32", "10.7.0.0/16"}, "198.51.100.4");
+  for (Peer* peer : {&near, &late}) bench.add_session(*peer);
+  bench.share("10.8.0.0/15", {&bench.peer(), &near, &late});
+  NextHop& hop = bench.hop_to("10.0.0.0/8");
+  hop = {.action = NextHop::Action::kTunnel, .mtu = 1420, .tunnel = kTunnel};
+  const auto sent_to = [&](Peer& peer, const char* to) {
+    const uint64_t before = peer.tx_packets;
+    send(PacketBuilder(64).udp(1000, 2000).ipv4(kHost, to).ethernet(kLanMac, kHostMac));
+    bench.release(kWan);
+    EXPECT_EQ(bench.drops(), Drops{});
+    return peer.tx_packets == before + 1;
+  };
+  EXPECT_TRUE(sent_to(late, "10.8.0.1")) << "without a gateway: who has had it last";
+  hop.gateway = *parse_address("10.0.0.3");
+  EXPECT_TRUE(sent_to(near, "10.8.0.1"));
+  EXPECT_TRUE(sent_to(late, "10.7.0.1")) << "a prefix of its own is its own, whatever the gateway";
+  hop.gateway = *parse_address("10.7.0.1");
+  EXPECT_TRUE(sent_to(late, "10.8.0.1"));
+  hop.gateway = *parse_address("10.99.0.1");
+  EXPECT_TRUE(sent_to(late, "10.8.0.1")) << "nobody's gateway";
+  // What Linux has routed into the tunnel follows the same table.
+  hop.gateway = *parse_address("10.0.0.3");
+  const uint64_t before = near.tx_packets;
+  bench.enter(process_tunnel_bound, {PacketBuilder(64).udp(1, 2).ipv4("10.0.0.1", "10.9.0.1")});
+  EXPECT_EQ(near.tx_packets, before + 1);
+  bench.release(kWan);
+}
+
 TEST_P(Outbound, EndpointWithoutRouteDropsByName) {
   bench.add_session(bench.peer());
   bench.outer_of(bench.peer()).state = OuterRoute::State::kNoRoute;

@@ -247,6 +247,16 @@ Peer& PipelineBench::add_peer(const std::vector<std::string>& allowed_ips, std::
   return peer;
 }
 
+void PipelineBench::share(std::string_view prefix, const std::vector<const Peer*>& owners) {
+  SharedOwners& shared = shared_owners_.emplace_back();
+  for (const Peer* owner : owners) shared.slots.push_back(owner->id.slot);
+  shared.latest = shared.slots.back();
+  std::ranges::sort(shared.slots);
+  allowed_ips_.insert(*parse_prefix(prefix), kSharedOwners + static_cast<uint32_t>(shared_owners_.size() - 1));
+  published_.tunnels[kTunnel.value].allowed_ips = allowed_ips_.view();
+  published_.tunnels[kTunnel.value].shared_owners = shared_owners_;
+}
+
 void PipelineBench::set_endpoint(Peer& peer, std::string_view address, uint16_t port) {
   const IpAddress remote = *parse_address(address);
   const IpAddress local = *parse_address(remote.is_ipv4() ? "198.51.100.1" : "2001:db8::1");

@@ -105,6 +105,7 @@ class PipelineBench {
   NextHop& hop_to(std::string_view prefix);  // a route, made if need be: change it as the test needs
   Peer& peer() noexcept { return *peer_; }   // X
   Peer& add_peer(const std::vector<std::string>& allowed_ips, std::string_view endpoint_address = "");
+  void share(std::string_view prefix, const std::vector<const Peer*>& owners);  // the last is the latest
   void set_endpoint(Peer& peer, std::string_view address, uint16_t port = 51820);
   OuterRoute& outer_of(Peer& peer) { return *outers_[&peer]; }
   RemoteSession& add_session(Peer& peer, SessionOptions options = {});
@@ -157,6 +158,7 @@ class PipelineBench {
   std::vector<std::unique_ptr<MemoryPort>> ports_;
   std::vector<Port*> port_pointers_;
   PrefixMap routes_, allowed_ips_;
+  std::vector<SharedOwners> shared_owners_;
   std::vector<NextHop> hops_;
   std::vector<Prefix> prefixes_;  // of hops_
   std::unique_ptr<const LocalAddresses> local_;

@@ -162,7 +162,7 @@ class Routes(unittest.TestCase):
         self.ip("rule", "add", *arguments)
         self.rules.append(arguments)
 
-    def shares(self, address, flows=200):
+    def shares(self, address, flows=100):
         """Of so many flows of one packet each, how many took each router."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.net.counted() as counted:
@@ -177,7 +177,7 @@ class Routes(unittest.TestCase):
         """Until so large a part of the flows takes each router; (least, most)."""
         def check():
             shares = self.shares(address)
-            return all(least * 200 <= shares[name] <= most * 200 + 20  # and what the gateway says of its own
+            return all(least * 100 <= shares[name] <= most * 100 + 20  # and what the gateway says of its own
                        for name, (least, most) in (("west", west), ("east", east)))
         rig.wait_until(check, "flows to go %s west, %s east" % (west, east), 15)
 
@@ -297,3 +297,126 @@ class Routes(unittest.TestCase):
             return counted["east"] >= 50 and counted["west"] < 20
         rig.wait_until(goes_east, "the tunnel's packets to go east")
         self.assertEqual(self.host.ping("10.99.0.9", count=50, interval=0.01), 50)
+
+
+SHARED = """
+[gateway]
+name = "crossing"
+
+[[port]]
+name = "lan"
+device = "af_packet:lan0"
+addresses = ["10.1.0.1/16", "fd01::1/64"]
+[[port]]
+name = "wan1"
+device = "af_packet:west0"
+addresses = ["192.0.2.1/24"]
+[[port]]
+name = "wan2"
+device = "af_packet:east0"
+addresses = ["198.51.100.1/24"]
+
+[[tunnel]]
+name = "wg0"
+private-key-file = "crossing.key"
+listen-port = 51820
+addresses = ["10.255.0.1/24", "fdff::1/64"]
+routes = "off"
+shared-allowed-ips = %(shared)s
+[[tunnel.peer]]
+name = "west"
+public-key = "%(west)s"
+endpoint = "192.0.2.254:51820"
+allowed-ips = ["10.255.0.2/32", "fdff::2/128", %(anything)s]
+[[tunnel.peer]]
+name = "east"
+public-key = "%(east)s"
+endpoint = "198.51.100.254:51820"
+allowed-ips = ["10.255.0.3/32", "fdff::3/128", %(anything)s]
+"""
+
+
+class PeersByRoute(unittest.TestCase):
+    """Two peers that may carry everything, both of them at the same places behind: the route's gateway says which does."""
+
+    time_limit = 60
+    PLACE4, PLACE6 = "10.99.0.9", "fd99::9"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = rig.Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.net = Crossroads(cls.lab)
+        cls.host, cls.machine = cls.net.host, cls.net.gateway
+        cls.keys = {name: rig.Key() for name in ("crossing", "west", "east")}
+        cls.lab.write("crossing.key", cls.keys["crossing"].private + "\n")
+        cls.config = cls.configure("true")
+        cls.gateway = rig.Gateway(cls.machine, cls.config, os.environ["SLUICE_BUILD"], name="crossing").start()
+        for number, router in ((2, cls.net.west), (3, cls.net.east)):
+            remote = rig.WireguardGo(router).start(cls.keys[router.name], 51820, "10.255.0.%d/24" % number,
+                                                   "fdff::%d/64" % number)
+            remote.set("peer", cls.keys["crossing"].public, "allowed-ips", "0.0.0.0/0,::/0")
+            rig.kernel_end(router, "lo", cls.PLACE4 + "/32", cls.PLACE6 + "/128")
+            router.run("ip", "route", "replace", "10.1.0.0/16", "dev", "wg0")
+            router.run("ip", "-6", "route", "replace", "fd01::/64", "dev", "wg0")
+        cls.machine.run("ip", "route", "add", "10.255.0.0/24", "dev", "wg0", check=False)
+
+    @classmethod
+    def configure(cls, shared, anything='"0.0.0.0/0", "::/0"'):
+        return cls.lab.write("crossing.toml", SHARED % {"shared": shared, "anything": anything, "west": cls.keys["west"].public,
+                                                       "east": cls.keys["east"].public})
+
+    def diagnosis(self):
+        return "\n".join([self.gateway.process.output()[-2000:], str(self.gateway.drops()),
+                          self.machine.text("ip", "route")])
+
+    def sent_to(self):
+        """Bytes sent so far, by peer."""
+        return {peer["name"]: peer["tx_bytes"] for peer in self.gateway.ask("show")["tunnels"][0]["peers"]}
+
+    def carrier(self, machine, address):
+        """The peer that carried ten answered pings."""
+        before = self.sent_to()
+        self.assertEqual(machine.ping(address, count=10, interval=0.01, size=1000), 10)
+        after = self.sent_to()
+        carried = [name for name in after if after[name] - before[name] > 10000]
+        self.assertEqual(len(carried), 1)
+        return carried[0]
+
+    def test_the_gateway_chooses(self):
+        """Forwarded packets and the gateway's own, both families; the other direction is allowed to each of them"""
+        for place, peers in ((self.PLACE4, {"west": "10.255.0.2", "east": "10.255.0.3"}),
+                             (self.PLACE6, {"west": "fdff::2", "east": "fdff::3"})):
+            flag = "-6" if ":" in place else "-4"
+            for name in ("west", "east", "west"):
+                self.machine.run("ip", flag, "route", "replace", place, "via", peers[name], "dev", "wg0")
+                for machine in (self.host, self.machine):
+                    machine.reaches(place)
+                    rig.wait_until(lambda m=machine: self.carrier(m, place) == name, "%s to carry" % name)
+        self.assertNotIn("inner_source", self.gateway.drops())
+
+    def test_several_gateways_share(self):
+        """Flows over both peers at once, by a multipath route"""
+        self.machine.run("ip", "route", "replace", self.PLACE4, "nexthop", "via", "10.255.0.2", "dev", "wg0", "nexthop",
+                         "via", "10.255.0.3", "dev", "wg0")
+        self.addCleanup(self.machine.run, "ip", "route", "del", self.PLACE4)
+        self.host.reaches(self.PLACE4)
+
+        def both_carry():
+            before = self.sent_to()
+            for _ in range(100):
+                with self.host.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+                    flow.sendto(bytes(500), (self.PLACE4, 5010))
+            after = self.sent_to()
+            return all(after[name] - before[name] > 20 * 500 for name in after)
+        rig.wait_until(both_carry, "both to carry")
+
+    def test_without_the_switch_it_is_refused(self):
+        """In one line, and nothing is lost"""
+        self.addCleanup(self.configure, "true")
+        self.configure("false")
+        said = self.gateway.sluice("check", self.config, check=False)
+        self.assertEqual(said.returncode, 1)
+        lines = (said.stdout + said.stderr).strip().splitlines()
+        self.assertEqual(len([line for line in lines if "shared-allowed-ips = true" in line]), 2, lines)
+        self.assertEqual(len(self.sent_to()), 2)

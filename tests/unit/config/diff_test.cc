@@ -138,6 +138,8 @@ TEST_F(Diff, TunnelSettings) {
   EXPECT_THAT(words({{"listen-port = 51820", "listen-port = 51820\ndscp = \"copy\"\npath-mtu-probe = true"}}),
               ElementsAre("tunnel wg0: path-mtu-probe false -> true", "tunnel wg0: dscp \"clear\" -> \"copy\""));
   EXPECT_TRUE(delta_.tunnels.at(0).dscp && delta_.tunnels.at(0).path_mtu_probe);
+  EXPECT_THAT(words({{"listen-port = 51820", "listen-port = 51820\nfwmark = 5\nshared-allowed-ips = true"}}),
+              ElementsAre("tunnel wg0: fwmark \"off\" -> 5", "tunnel wg0: shared-allowed-ips false -> true"));
   words({{"listen-port = 51820", "listen-port = 51821\nmtu = 1400\nmss-clamp = true\nroutes = \"off\""}});
   const TunnelChange& change = delta_.tunnels.at(0);
   EXPECT_TRUE(change.listen_port && change.mtu && change.mss_clamp && change.routes);

@@ -379,7 +379,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "f:32:8: tunnel.peer.name: \"berlin\" is another peer's of this tunnel, as in line 26"},
         Mistake{"10.3.0.0/16", "10.2.3.4/16",
                 "f:34:16: tunnel.peer.allowed-ips: 10.2.0.0/16 is in this tunnel twice, as in line 29; a prefix leads "
-                "to one peer"},
+                "to one peer, or with shared-allowed-ips = true to that which a route names"},
         Mistake{"[[tunnel]]",
                 "[[tunnel]]\nname = \"wg1\"\nprivate-key = "
                 "\"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\"\nlisten-port = 51820\n[[tunnel]]",

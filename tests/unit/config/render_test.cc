@@ -44,16 +44,17 @@ addresses = []
 mtu       = 1500
 
 [[tunnel]]
-name           = "wg0"
-private-key    = "(hidden)"
-listen-port    = 0
-addresses      = []
-mtu            = "auto"
-mss-clamp      = false
-path-mtu-probe = false
-dscp           = "clear"
-routes         = "auto"
-fwmark         = "off"
+name               = "wg0"
+private-key        = "(hidden)"
+listen-port        = 0
+addresses          = []
+mtu                = "auto"
+mss-clamp          = false
+path-mtu-probe     = false
+dscp               = "clear"
+routes             = "auto"
+fwmark             = "off"
+shared-allowed-ips = false
 
 [[tunnel.peer]]
 public-key           = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="

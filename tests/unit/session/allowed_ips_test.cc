@@ -172,5 +172,61 @@ TEST(AllowedIps, ListsAreInOrderOfInsertionAndTheLastWinsTheLastPlace) {
   EXPECT_EQ(listed(table, 1), (std::vector<std::string>{"::/0", "10.5.0.0/16", "10.1.0.0/16", "10.9.0.0/16"}));
 }
 
+class SharedAllowedIps : public testing::Test {
+ protected:
+  SharedAllowedIps() { table.share(true); }
+  // "1 2, latest 2"; "1" alone; "none"
+  std::string owners(const std::string& of) {
+    const uint32_t value = table.view().find(address(of));
+    if (value == PrefixView::kNone) return "none";
+    const SharedOwners* several = shared_owners(table.shared(), value);
+    if (several == nullptr) return std::to_string(value);
+    std::string text;
+    for (const uint32_t slot : several->slots) text += std::to_string(slot) + " ";
+    return text + "latest " + std::to_string(several->latest);
+  }
+  AllowedIps table;
+};
+
+TEST_F(SharedAllowedIps, NobodyLosesAPrefixToAnother) {
+  for (const uint32_t peer : {2u, 1u}) {
+    table.insert(prefix("0.0.0.0/0"), peer);
+    table.insert(prefix("10.0.0." + std::to_string(peer) + "/32"), peer);
+  }
+  EXPECT_EQ(owners("8.8.8.8"), "1 2 latest 1");
+  EXPECT_EQ(owners("10.0.0.2"), "2");
+  EXPECT_EQ(listed(table, 2), (std::vector<std::string>{"0.0.0.0/0", "10.0.0.2/32"}));
+  EXPECT_EQ(listed(table, 1), (std::vector<std::string>{"0.0.0.0/0", "10.0.0.1/32"}));
+  table.insert(prefix("0.0.0.0/0"), 2);
+  EXPECT_EQ(owners("8.8.8.8"), "1 2 latest 2");
+  EXPECT_EQ(listed(table, 2), (std::vector<std::string>{"10.0.0.2/32", "0.0.0.0/0"}));
+}
+
+TEST_F(SharedAllowedIps, WhoIsLeftHasItAlone) {
+  for (const uint32_t peer : {1u, 2u, 3u}) table.insert(prefix("10.0.0.0/8"), peer);
+  EXPECT_FALSE(table.erase(prefix("10.0.0.0/8"), 4));
+  EXPECT_TRUE(table.erase(prefix("10.0.0.0/8"), 2));
+  EXPECT_EQ(owners("10.1.1.1"), "1 3 latest 3");
+  table.erase_peer(3);
+  EXPECT_EQ(owners("10.1.1.1"), "1");
+  EXPECT_EQ(listed(table, 3), std::vector<std::string>{});
+  EXPECT_FALSE(table.erase(prefix("10.0.0.0/8"), 3));
+  table.insert(prefix("10.0.0.0/8"), 1);
+  EXPECT_EQ(listed(table, 1), std::vector<std::string>{"10.0.0.0/8"});
+  EXPECT_TRUE(table.erase(prefix("10.0.0.0/8"), 1));
+  EXPECT_EQ(owners("10.1.1.1"), "none");
+}
+
+TEST_F(SharedAllowedIps, AnOldViewKeepsItsOwners) {
+  table.insert(prefix("10.0.0.0/8"), 1);
+  table.insert(prefix("10.0.0.0/8"), 2);
+  const auto before = table.shared();
+  table.insert(prefix("10.0.0.0/8"), 3);
+  EXPECT_EQ(table.shared()[0].slots.size(), 3u);
+  EXPECT_EQ(before[0].slots.size(), 2u);
+  const AllowedIps::Garbage garbage = table.take_garbage();
+  EXPECT_EQ(garbage.shared.size(), 1u);
+}
+
 }  // namespace
 }  // namespace sluice
