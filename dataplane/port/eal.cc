@@ -184,7 +184,9 @@ std::vector<std::string> eal_arguments(const EalOptions& options, const std::vec
 Result<void> start_eal(const EalOptions& options) {
   const std::vector<unsigned> usable = usable_cpus();
   if (Result<void> cores = check_cores(options.worker_cores, usable); !cores) return cores.error();
-  if (Result<void> drivers = check_drivers(options.drivers); !drivers) return drivers.error();
+  std::vector<std::string> needed = options.drivers;
+  needed.push_back("mempool_ring");  // of packet buffers; without it making them fails as if for want of memory
+  if (Result<void> drivers = check_drivers(needed); !drivers) return drivers.error();
   const Result<bool> hugepages = choose_hugepages(options);
   if (!hugepages) return hugepages.error();
   if (!*hugepages)
