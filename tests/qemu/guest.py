@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # linux/if_tun.h
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x0100, 0x1000, 0x4000
-BOOT_SECONDS = 180  # 15 on two idle cores
+BOOT_SECONDS = 400  # 30 on two idle cores
 
 
 @functools.cache
@@ -209,7 +209,7 @@ class Guest(rig.Machine):
             return file.read()[-size:]
         return ""
 
-    def run(self, *command, stdin=None, check=True, timeout=60.0):
+    def run(self, *command, stdin=None, check=True, timeout=180.0):
         path, *arguments = map(str, command)
         ask = {"path": path, "arg": arguments, "capture-output": True,
                "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"]}
