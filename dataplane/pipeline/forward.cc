@@ -217,7 +217,6 @@ void forward_packets(WorkerContext& context, Burst& packets, Origin origin, Stag
 
 void process_own(WorkerContext& context, Burst& packets) noexcept {
   StageClock clock(*context.stats);
-  for (rte_mbuf* m : packets.all()) meta(m).outer_size = 0;
   look_up_destination(context, packets, clock);
   forward_packets(context, packets, Origin::kOurs, clock);
   context.punts->flush();

@@ -139,18 +139,25 @@ void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst&
 void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
   for (rte_mbuf* m : messages) {
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
-    meta(m).counter = data_header(m).counter.host();
-    *jobs++ = {&meta(m).keypair->receive_key, meta(m).counter, text, text.data() + text.size()};
+    const uint64_t counter = data_header(m).counter.host();
+    meta(m).counter = counter;
+    // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
+    jobs->key = &meta(m).keypair->receive_key;
+    jobs->nonce = counter;
+    jobs->text = text;
+    jobs->tag = text.data() + text.size();
+    jobs->ok = false;
+    ++jobs;
   }
 }
 
 void open_burst(WorkerContext& context, Burst& messages) noexcept {
-  OpenJob jobs[kMaxBurst];
-  lay_out_jobs(messages.all(), jobs);
-  context.engine->open({jobs, messages.count});
-  unsigned i = 0;
+  JobRoom<OpenJob> jobs;
+  lay_out_jobs(messages.all(), jobs.data());
+  context.engine->open(jobs.first(messages.count));
+  const OpenJob* job = jobs.data();
   keep_if(messages, [&](rte_mbuf* m) {
-    if (jobs[i++].ok) return true;
+    if (job++->ok) return true;
     context.drop(m, Drop::data_authentication);
     return false;
   });
@@ -269,17 +276,17 @@ void accept_messages(WorkerContext& context, Burst& messages) noexcept {
 
 // From a message to the IP packet in it, padding still behind.
 bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
+  const Bytes message = bytes_of(m), text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
+  const bool sound = inner_length(text).has_value();  // all is read before anything is written
   cut_front(m, sizeof(DataHeader));
-  resize(m, rte_pktmbuf_data_len(m) - kTagSize);
+  resize(m, text.size());
   PacketMeta& about = meta(m);
   about.in_port = kNoPort;
   about.tunnel = about.keypair->peer->tunnel;
   about.l2_size = 0;
-  about.outer_size = 0;
   m->ol_flags &= ~uint64_t{RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK};  // were the outer headers'
-  if (inner_length(bytes_of(m))) return true;
-  context.drop(m, Drop::inner_malformed);
-  return false;
+  if (!sound) context.drop(m, Drop::inner_malformed);
+  return sound;
 }
 
 // What a router asks of a header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
@@ -293,14 +300,16 @@ Drop header_fault(ConstBytes packet) noexcept {
 
 // Padding off, ECN of the outer header in. False: disposed of.
 bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
-  resize(m, *inner_length(bytes_of(m)));
-  const Drop fault = header_fault(bytes_of(m));
+  const Bytes text = bytes_of(m), packet = text.first(*inner_length(text));
+  const Drop fault = header_fault(packet);
   if (fault != Drop::count_) {
     context.drop(m, fault);
     return false;
   }
-  const uint8_t inner = ecn_of(bytes_of(m)), ecn = ecn_decapsulate(meta(m).outer_class, inner);
-  if (ecn != inner) set_ecn(bytes_of(m), ecn);
+  const uint8_t inner = ecn_of(packet), ecn = ecn_decapsulate(meta(m).outer_class, inner);
+  if (ecn != inner) [[unlikely]]
+    set_ecn(packet, ecn);
+  resize(m, packet.size());
   return true;
 }
 

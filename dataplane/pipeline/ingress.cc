@@ -102,7 +102,6 @@ bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noex
   about.in_port = port.id;
   about.tunnel = kNoTunnel;
   about.worker = context.id;
-  about.outer_size = 0;
   about.l2_size = sizeof(EthernetHeader);
   if (m->nb_segs != 1 && rte_pktmbuf_linearize(m) != 0) return discard(context, m, Drop::frame_too_long);
   if (rte_pktmbuf_data_len(m) < sizeof(EthernetHeader)) return discard(context, m, Drop::frame_malformed);

@@ -55,14 +55,31 @@ void for_each_run(std::span<rte_mbuf*> packets, Key key, Handle handle) noexcept
   }
 }
 
-// The IP header of an IP packet (outer_size 0) or the outer one of a WireGuard message.
-inline std::byte* ip_header_of(rte_mbuf* m) noexcept { return rte_pktmbuf_mtod(m, std::byte*) - meta(m).outer_size; }
+// Room for the cipher jobs of a burst, written one by one: an array's members would all be set to zero before.
+template <class Job>
+class JobRoom {
+ public:
+  JobRoom() noexcept {}
+  Job* data() noexcept { return jobs_; }
+  std::span<Job> first(unsigned n) noexcept { return {jobs_, n}; }
 
-inline Family family_of(rte_mbuf* m) noexcept { return version_of({ip_header_of(m), 1}); }
+ private:
+  union {
+    Job jobs_[kMaxBurst];
+  };
+};
+
+// The whole message of a job: header, text, tag.
+inline ConstBytes message_of(const SealJob& job) noexcept {
+  return {job.text.data() - sizeof(DataHeader), job.text.size() + kDataOverhead};
+}
+
+// Of an IP packet: rte_pktmbuf_mtod at its IP header.
+inline Family family_of(rte_mbuf* m) noexcept { return version_of({rte_pktmbuf_mtod(m, const std::byte*), 1}); }
 
 enum class Side : uint8_t { kSource, kDestination };
 inline const void* address_of(rte_mbuf* m, Side side) noexcept {
-  const std::byte* at = ip_header_of(m);
+  const auto* at = rte_pktmbuf_mtod(m, const std::byte*);
   if (version_of({at, 1}) == Family::kIpv4) {
     const auto* ip = reinterpret_cast<const Ipv4Header*>(at);
     return side == Side::kSource ? ip->source.data() : ip->destination.data();

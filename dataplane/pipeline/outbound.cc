@@ -209,14 +209,19 @@ void lay_out_jobs(std::span<rte_mbuf*> frames, SealJob* jobs) noexcept {
   for (rte_mbuf* m : frames) {
     const Bytes message = message_in(m);
     const Bytes text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
-    *jobs++ = {&meta(m).keypair->send_key, meta(m).counter, text, text.data() + text.size()};
+    // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
+    jobs->key = &meta(m).keypair->send_key;
+    jobs->nonce = meta(m).counter;
+    jobs->text = text;
+    jobs->tag = text.data() + text.size();
+    ++jobs;
   }
 }
 
 void seal_burst(WorkerContext& context, Burst& frames) noexcept {
-  SealJob jobs[kMaxBurst];
-  lay_out_jobs(frames.all(), jobs);
-  context.engine->seal({jobs, frames.count});
+  JobRoom<SealJob> jobs;
+  lay_out_jobs(frames.all(), jobs.data());
+  context.engine->seal(jobs.first(frames.count));
   for (rte_mbuf* m : frames.all()) {
     if (!port_adds_up(context, m)) meta(m).message_sum = checksum_add(message_in(m));
   }
@@ -550,7 +555,6 @@ void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noex
 void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
   StageClock clock(*context.stats);
   keep_if(packets, [&](rte_mbuf* m) {
-    meta(m).outer_size = 0;
     meta(m).next_hop = nullptr;  // Linux has routed it here
     if (inner_length(bytes_of(m))) return true;
     context.drop(m, Drop::inner_unroutable);
