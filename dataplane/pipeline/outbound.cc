@@ -4,7 +4,7 @@
 //                  there is one; what was staged goes first; what is too large for the path to the peer
 //   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers
 //   seal_burst     encrypt, one engine call; while this worker is saturated, others take part (spread.h)
-//   finish_outer   lengths, checksums, ECN; stamps and counters of the peer; out of the port
+//   finish_outer   UDP checksums; stamps and counters of the peer; out of the port
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -143,30 +143,72 @@ rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t
   return nullptr;
 }
 
+// What the packets of a run have in common on their way out.
+struct Wrapping {
+  explicit Wrapping(rte_mbuf* m) noexcept
+      : outer(*meta(m).outer),
+        receiver_index(meta(m).keypair->remote_index),
+        header_size(outer.header_size),
+        l3_offset(outer.l3_offset),
+        family(version_of({outer.header.data() + l3_offset, 1})) {}
+  const OuterRoute& outer;
+  uint32_t receiver_index;
+  uint8_t header_size, l3_offset;
+  Family family;  // of the outer header
+};
+
 // The prebuilt headers, in pieces of a known size: what is too much lies where the message header comes.
-void copy_outer_headers(std::byte* to, const OuterRoute& outer) noexcept {
+void copy_outer_headers(std::byte* to, const Wrapping& with) noexcept {
   constexpr size_t kPiece = 16;
-  static_assert(kPiece <= sizeof(DataHeader) && sizeof outer.header % kPiece == 0);
-  for (size_t at = 0; at < outer.header_size; at += kPiece) std::memcpy(to + at, outer.header.data() + at, kPiece);
+  static_assert(kPiece <= sizeof(DataHeader) && sizeof with.outer.header % kPiece == 0);
+  for (size_t at = 0; at < with.header_size; at += kPiece) std::memcpy(to + at, with.outer.header.data() + at, kPiece);
 }
 
-// From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher, the lengths and the checksums.
-rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, size_t padded, uint8_t traffic_class) noexcept {
-  const OuterRoute& outer = *meta(m).outer;
+void fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer, uint8_t tos, size_t size) noexcept {
+  auto& ip = *reinterpret_cast<Ipv4Header*>(at);
+  const be16 total_length(static_cast<uint16_t>(size)), id(context.outer_id);
+  context.outer_id = static_cast<uint16_t>(context.outer_id + context.worker_count);
+  ip.tos = tos;
+  ip.total_length = total_length;
+  ip.id = id;
+  ip.checksum = checksum_fold(
+      checksum_add_words(outer.ipv4_sum, checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id)));
+}
+
+void fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
+  auto& ip = *reinterpret_cast<Ipv6Header*>(at);
+  ip.version_class_flow = ip.version_class_flow.host() | uint32_t{traffic_class} << 20;
+  ip.payload_length = static_cast<uint16_t>(size - sizeof ip);
+}
+
+UdpHeader& udp_header(std::byte* frame, uint8_t header_size) noexcept {
+  return *reinterpret_cast<UdpHeader*>(frame + header_size - sizeof(UdpHeader));
+}
+
+// From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher and the UDP checksum.
+rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping& with, size_t padded,
+                uint8_t traffic_class) noexcept {
   const size_t size = rte_pktmbuf_data_len(m);
-  const auto head = static_cast<uint16_t>(outer.header_size + sizeof(DataHeader));
+  const auto head = static_cast<uint16_t>(with.header_size + sizeof(DataHeader));
   const auto tail = static_cast<uint16_t>(padded - size + kTagSize);
   m = with_room(context, m, head, tail);
   if (m == nullptr) return nullptr;
-  meta(m).outer_class = traffic_class;
-  resize(m, size + tail);
   static_assert(kTagSize == 16, "less than 16 bytes of padding, and then the tag");
   std::memset(rte_pktmbuf_mtod_offset(m, std::byte*, size), 0, kTagSize);
+  resize(m, size + tail);
   std::byte* at = grow_front(m, head);
-  copy_outer_headers(at, outer);
-  auto& header = *reinterpret_cast<DataHeader*>(at + outer.header_size);
+  const size_t message_size = sizeof(DataHeader) + size + tail;
+  copy_outer_headers(at, with);
+  const size_t l3_size = with.header_size - with.l3_offset + message_size;
+  if (with.family == Family::kIpv4) {
+    fill_ipv4(context, at + with.l3_offset, with.outer, traffic_class, l3_size);
+  } else {
+    fill_ipv6(at + with.l3_offset, traffic_class, l3_size);
+  }
+  udp_header(at, with.header_size).length = static_cast<uint16_t>(sizeof(UdpHeader) + message_size);
+  auto& header = *reinterpret_cast<DataHeader*>(at + with.header_size);
   header.type = static_cast<uint32_t>(MessageType::kData);
-  header.receiver_index = meta(m).keypair->remote_index;
+  header.receiver_index = with.receiver_index;
   header.counter = meta(m).counter;
   return m;
 }
@@ -177,18 +219,23 @@ uint8_t outer_class_of(const TunnelView& tunnel, rte_mbuf* m) noexcept {
   return static_cast<uint8_t>((inner & tunnel.dscp_copied) | tunnel.dscp_fixed | ecn_encapsulate(inner & kEcnMask));
 }
 
-rte_mbuf* frame_packet(WorkerContext& context, rte_mbuf* m) noexcept {
-  const TunnelView& tunnel = context.published->tunnels[meta(m).to_peer->tunnel.value];
-  const uint16_t limit = std::min(tunnel.mtu, meta(m).outer->inner_mtu);
-  return frame(context, m, padded_size(rte_pktmbuf_data_len(m), limit), outer_class_of(tunnel, m));
-}
+// Packets for one keypair leave by one way, unless it has just changed.
+struct Sending {
+  const Keypair* keypair;
+  const OuterRoute* outer;
+  bool operator==(const Sending&) const = default;
+};
+Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).outer}; }
 
 void frame_payload(WorkerContext& context, Burst& packets) noexcept {
   const std::span<rte_mbuf*> ready = packets.all();
   packets.count = 0;  // frames are written over the packets that have been seen
-  for_each_run(ready, keypair_of, [&](std::span<rte_mbuf*> run) {
+  for_each_run(ready, sending_of, [&](std::span<rte_mbuf*> run) {
+    const Wrapping with(run[0]);
+    const TunnelView& tunnel = context.published->tunnels[peer_of(run[0])->tunnel.value];
+    const uint16_t limit = std::min(tunnel.mtu, with.outer.inner_mtu);
     for (rte_mbuf* m : reserve_nonces(context, run)) {
-      m = frame_packet(context, m);
+      m = frame(context, m, with, padded_size(rte_pktmbuf_data_len(m), limit), outer_class_of(tunnel, m));
       if (m != nullptr) packets.push(m);
     }
   });
@@ -222,9 +269,14 @@ void seal_burst(WorkerContext& context, Burst& frames) noexcept {
   JobRoom<SealJob> jobs;
   lay_out_jobs(frames.all(), jobs.data());
   context.engine->seal(jobs.first(frames.count));
-  for (rte_mbuf* m : frames.all()) {
-    if (!port_adds_up(context, m)) meta(m).message_sum = checksum_add(message_in(m));
-  }
+  const SealJob* job = jobs.data();
+  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) {
+    const bool offload = context.transmit->offloads(meta(run[0]).outer->port).udp_checksum;
+    for (rte_mbuf* m : run) {
+      if (!offload || !fits(m)) meta(m).message_sum = checksum_add(message_of(*job));
+      ++job;
+    }
+  });
 }
 
 // seal_burst open to all workers; finish_seals() goes on with the frames. False: they are still the caller's.
@@ -245,24 +297,6 @@ bool spread_seals(WorkerContext& context, Burst& frames, StageClock& clock) noex
 
 // --- finish_outer ---
 
-size_t fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer, uint8_t tos, size_t size) noexcept {
-  auto& ip = *reinterpret_cast<Ipv4Header*>(at);
-  ip.tos = tos;
-  ip.total_length = static_cast<uint16_t>(size);
-  ip.id = context.outer_id;
-  context.outer_id = static_cast<uint16_t>(context.outer_id + context.worker_count);
-  ip.checksum = checksum_fold(checksum_add_words(
-      outer.ipv4_sum, checksum_word(be16(tos)) + checksum_word(ip.total_length) + checksum_word(ip.id)));
-  return sizeof ip;
-}
-
-size_t fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
-  auto& ip = *reinterpret_cast<Ipv6Header*>(at);
-  ip.version_class_flow = ip.version_class_flow.host() | uint32_t{traffic_class} << 20;
-  ip.payload_length = static_cast<uint16_t>(size - sizeof ip);
-  return sizeof ip;
-}
-
 // The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
 uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum) noexcept {
   const uint32_t header_sum = checksum_add_words(outer.udp_sum, 2 * checksum_word(length));
@@ -271,7 +305,8 @@ uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum
 }
 
 // The port fills in the checksum; the field starts as the pseudo header's sum.
-void offload_udp_checksum(rte_mbuf* m, std::byte* ip, UdpHeader& udp, const OuterRoute& outer) noexcept {
+void offload_udp_checksum(rte_mbuf* m, UdpHeader& udp, const OuterRoute& outer) noexcept {
+  const auto* ip = rte_pktmbuf_mtod_offset(m, const std::byte*, outer.l3_offset);
   const bool ipv4 = version_of({ip, 1}) == Family::kIpv4;
   m->l2_len = outer.l3_offset & 0x7f;
   m->l3_len = ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
@@ -281,16 +316,10 @@ void offload_udp_checksum(rte_mbuf* m, std::byte* ip, UdpHeader& udp, const Oute
   udp.checksum = rte_be_to_cpu_16(pseudo);
 }
 
-void finish_headers(WorkerContext& context, rte_mbuf* m) noexcept {
-  const OuterRoute& outer = *meta(m).outer;
-  auto* at = rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset);
-  const size_t size = size_t{rte_pktmbuf_data_len(m)} - outer.l3_offset;
-  const size_t l3_size = version_of({at, 1}) == Family::kIpv4 ? fill_ipv4(context, at, outer, meta(m).outer_class, size)
-                                                              : fill_ipv6(at, meta(m).outer_class, size);
-  auto& udp = *reinterpret_cast<UdpHeader*>(at + l3_size);
-  udp.length = static_cast<uint16_t>(size - l3_size);
-  if (port_adds_up(context, m)) {
-    offload_udp_checksum(m, at, udp, outer);
+void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port) noexcept {
+  UdpHeader& udp = udp_header(rte_pktmbuf_mtod(m, std::byte*), outer.header_size);
+  if (by_port) {
+    offload_udp_checksum(m, udp, outer);
   } else {
     udp.checksum = udp_checksum(outer, udp.length, meta(m).message_sum);
   }
@@ -318,35 +347,38 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
   if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
-void transmit(WorkerContext& context, rte_mbuf* m) noexcept {
-  if (fits(m)) {
-    context.transmit->push(meta(m).outer->port, m);
-  } else {
-    transmit_in_fragments(context, m);
-  }
-}
-
-// Consecutive messages under one keypair.
+// Consecutive messages under one keypair, by one way.
 void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   Peer& peer = *peer_of(run[0]);
-  Traffic sent;
+  const OuterRoute& outer = *meta(run[0]).outer;
+  const bool offload = context.transmit->offloads(outer.port).udp_checksum;
+  const size_t header_size = outer.header_size;
+  const auto messages = static_cast<uint32_t>(run.size());
   uint64_t bytes = 0;
+  uint32_t keepalives = 0, too_large = 0;
   for (rte_mbuf* m : run) {
-    finish_headers(context, m);
-    const size_t size = message_in(m).size();
-    ++sent.messages;
-    if (size != kDataOverhead) ++sent.data;
+    const bool fits_path = fits(m);
+    fill_udp_checksum(m, outer, offload && fits_path);
+    const size_t size = rte_pktmbuf_data_len(m) - header_size;
     bytes += size;
+    keepalives += size == kDataOverhead;
+    too_large += !fits_path;
   }
-  peer.tx_packets.fetch_add(sent.messages, std::memory_order_relaxed);
+  peer.tx_packets.fetch_add(messages, std::memory_order_relaxed);
   peer.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  note_sent(context, peer, sent);
+  note_sent(context, peer, {.messages = messages, .data = messages - keepalives});
   ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).counter);
-  for (rte_mbuf* m : run) transmit(context, m);
+  for (rte_mbuf* m : run) {
+    if (too_large == 0 || fits(m)) {
+      context.transmit->push(outer.port, m);
+    } else {
+      transmit_in_fragments(context, m);
+    }
+  }
 }
 
 void finish_outer(WorkerContext& context, Burst& frames) noexcept {
-  for_each_run(frames.all(), keypair_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
+  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
 }
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
@@ -406,6 +438,13 @@ bool has_moved(const WorkerContext& context, const Keypair& keypair, const Outer
          keypair.reported_serial == outer.serial && !keypair.reported_source.is_none();
 }
 
+// Where the outer headers and the tag will be written: nobody has touched those lines since the packet came.
+void prefetch_edges(rte_mbuf* m, const OuterRoute& outer) noexcept {
+  const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
+  prefetch_lines(packet - outer.header_size - sizeof(DataHeader));
+  prefetch_lines(packet + rte_pktmbuf_data_len(m) + kTagSize);
+}
+
 // Collects packets that are ready to be sealed; a full burst is sealed at once.
 class Departure {
  public:
@@ -421,6 +460,7 @@ class Departure {
     about.to_peer = &peer;
     about.keypair = way.keypair;
     about.outer = way.outer;
+    prefetch_edges(m, *way.outer);
     ready_.push(m);
     if (ready_.full()) finish();
   }
@@ -515,11 +555,11 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   Burst probe;
   probe.push(m);
   if (reserve_nonces(context, probe.all()).empty()) return;
-  m = frame(context, m, rte_pktmbuf_data_len(m), 0);
+  m = frame(context, m, Wrapping(m), rte_pktmbuf_data_len(m), 0);
   if (m == nullptr) return;
   probe.packets[0] = m;
   seal_burst(context, probe);
-  finish_headers(context, m);
+  fill_udp_checksum(m, *meta(m).outer, port_adds_up(context, m));
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, meta(m).outer->l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);

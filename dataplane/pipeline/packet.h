@@ -45,7 +45,7 @@ struct PacketMeta {
   TunnelId tunnel;  // decapsulated from / to be sent into
   WorkerId worker;  // that received it; replies of control go out through this one
   PuntReason punt;
-  uint8_t outer_class;   // ECN of the outer packet it came in; on the way out, traffic class of the outer packet to be
+  uint8_t outer_class;   // ECN of the outer packet it came in
   uint8_t outer_size;    // WireGuard messages: bytes of IP and UDP header in front of the message
   uint16_t mtu;          // kTooBig
   uint16_t l2_size;      // bytes of link-layer header in front of the IP header, still in place (0: none)

@@ -5,8 +5,8 @@
 #include <bit>
 #include <span>
 
+#include "dataplane/pipeline/line.h"
 #include "dataplane/wire/ip.h"
-#include "dataplane/wire/messages.h"
 
 namespace sluice {
 namespace {
@@ -17,11 +17,6 @@ constexpr uint32_t sequence_of(uint64_t word) { return static_cast<uint32_t>(wor
 constexpr unsigned chunks_of(uint64_t word) { return word >> 16 & 0xffff; }
 constexpr unsigned next_of(uint64_t word) { return word & 0xffff; }
 constexpr bool has_work(uint64_t word) { return next_of(word) < chunks_of(word); }
-
-// The whole message of a job: header, text, tag.
-ConstBytes message_of(const SealJob& job) noexcept {
-  return {job.text.data() - sizeof(DataHeader), job.text.size() + kDataOverhead};
-}
 
 }  // namespace
 
