@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "dataplane/lookup/prefix_map.h"
 #include "dataplane/pipeline/context.h"
@@ -59,14 +60,12 @@ void for_each_run(std::span<rte_mbuf*> packets, Key key, Handle handle) noexcept
 template <class Job>
 class JobRoom {
  public:
-  JobRoom() noexcept {}
-  Job* data() noexcept { return jobs_; }
-  std::span<Job> first(unsigned n) noexcept { return {jobs_, n}; }
+  Job* data() noexcept { return reinterpret_cast<Job*>(room_); }
+  std::span<Job> first(unsigned n) noexcept { return {data(), n}; }
 
  private:
-  union {
-    Job jobs_[kMaxBurst];
-  };
+  static_assert(std::is_aggregate_v<Job> && std::is_trivially_destructible_v<Job>);  // starts to live without being set
+  alignas(Job) std::byte room_[kMaxBurst * sizeof(Job)];
 };
 
 // The whole message of a job: header, text, tag.

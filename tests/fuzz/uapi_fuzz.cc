@@ -20,8 +20,8 @@ namespace sluice::test {
 namespace {
 
 struct NoRoutes final : OuterRoutes {
-  OuterRoute resolve(const Endpoint&, const IpAddress&, uint16_t) override { return {}; }
-  OuterRoute look_up(const Endpoint&, const IpAddress&, uint16_t) const override { return {}; }
+  OuterRoute resolve(const OuterQuery&) override { return {}; }
+  OuterRoute look_up(const OuterQuery&) const override { return {}; }
   uint32_t scope_of(PortId) const noexcept override { return 0; }
   Result<void> claim_port(TunnelId, uint16_t) override { return {}; }
 };
