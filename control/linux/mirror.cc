@@ -29,8 +29,7 @@ Result<Mirror> Mirror::create_port(Netlink& netlink, const std::string& name, co
 }
 
 Result<Mirror> Mirror::create_tunnel(Netlink& netlink, const std::string& name, uint32_t mtu) {
-  return create(netlink, name, IFF_TUN,
-                {.mtu = mtu, .transmit_queue = kTransmitQueue, .accept_local = true, .no_link_local = true});
+  return create(netlink, name, IFF_TUN, {.mtu = mtu, .transmit_queue = kTransmitQueue, .accept_local = true});
 }
 
 Mirror::Mirror(Mirror&& other) noexcept : fd_(std::exchange(other.fd_, -1)), link_(std::move(other.link_)) {}

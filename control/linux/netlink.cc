@@ -536,14 +536,6 @@ void put_ipv4_setting(nlmsghdr& message, uint16_t setting, uint32_t value) {
   mnl_attr_nest_end(&message, by_family);
 }
 
-void put_address_generation(nlmsghdr& message, in6_addr_gen_mode mode) {
-  nlattr* by_family = mnl_attr_nest_start(&message, IFLA_AF_SPEC);
-  nlattr* ipv6 = mnl_attr_nest_start(&message, AF_INET6);
-  mnl_attr_put_u8(&message, IFLA_INET6_ADDR_GEN_MODE, static_cast<uint8_t>(mode));
-  mnl_attr_nest_end(&message, ipv6);
-  mnl_attr_nest_end(&message, by_family);
-}
-
 }  // namespace
 
 Result<void> Netlink::set_link(const LinkName& link, const LinkSettings& settings) {
@@ -568,14 +560,6 @@ Result<void> Netlink::set_link(const LinkName& link, const LinkSettings& setting
     request.header->ifi_change = IFF_UP;
     request.header->ifi_flags = *settings.up ? IFF_UP : 0;
     what += *settings.up ? ", up" : ", down";
-  }
-  if (settings.no_link_local) {  // by itself, because a host without IPv6 would refuse the rest with it
-    Request<ifinfomsg> addresses(RTM_NEWLINK, 0);
-    addresses.header->ifi_index = link.index;
-    put_address_generation(addresses.message(), IN6_ADDR_GEN_MODE_NONE);
-    const auto set = unless(this->request(addresses.message(), "interface " + link.name + ", no link-local address"),
-                            {EAFNOSUPPORT, EOPNOTSUPP});
-    if (!set) return set;
   }
   return this->request(request.message(), what);
 }

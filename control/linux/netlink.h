@@ -62,8 +62,6 @@ class Netlink {
     std::optional<std::string> name;
     // IPv4: packets from the host's own addresses may arrive (ICMP errors that the gateway sends to its own sockets).
     bool accept_local = false;
-    // IPv6: Linux makes no link-local address by itself, and so announces none (MLD, router solicitations).
-    bool no_link_local = false;
   };
   Result<void> set_link(const LinkName& link, const LinkSettings& settings);
   Result<void> add_address(const LinkName& link, const InterfaceAddress& address);     // already there: fine

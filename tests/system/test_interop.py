@@ -90,8 +90,9 @@ class WireguardGo(unittest.TestCase):
             serving = server.serve_iperf()
             self.assertGreater(client.iperf(address, seconds=1)["end"]["sum_received"]["bytes"], 1 << 20)
             serving.stop()
-        # A queue of the rig may overflow under TCP; anything else would be ours.
-        self.assertLessEqual(set(self.gateway.drops_since(before)), {"transmit_full"})
+        # A queue of the rig may overflow under TCP, and Linux announces itself to multicast groups that no peer has;
+        # anything else would be ours.
+        self.assertLessEqual(set(self.gateway.drops_since(before)), {"transmit_full", "no_peer"})
         # What both sides say about the bytes agrees, for nothing was lost or counted twice.
         shown = ours.text("wg", "show", "wg0", "transfer").split("\t")
         self.assertGreater(int(shown[1]), 1 << 20)

@@ -162,15 +162,6 @@ TEST_F(MirrorTest, AManagedNeighbourStaysManagedWhenProbedUntilReleased) {
   EXPECT_EQ(ip("neigh show 198.51.100.1").find("managed"), std::string::npos);
 }
 
-// As the kernel's own WireGuard: otherwise Linux would announce the address to groups that no peer has.
-TEST_F(MirrorTest, ATunnelsInterfaceGetsNoLinkLocalAddress) {
-  auto made = Mirror::create_tunnel(*netlink_, "wg0", 1420);
-  ASSERT_TRUE(made) << made.error().what;
-  configure(*made, "fdff::1/64");
-  EXPECT_NE(ip("-6 addr show dev wg0").find("fdff::1/64"), std::string::npos);
-  EXPECT_EQ(ip("-6 addr show dev wg0").find("fe80:"), std::string::npos) << ip("-6 addr show dev wg0");
-}
-
 // A tunnel's TUN carries bare IP packets: an echo request written to it is answered by Linux.
 TEST_F(MirrorTest, LinuxAnswersAPingThroughATunnelsInterface) {
   auto made = Mirror::create_tunnel(*netlink_, "wg0", 1420);
