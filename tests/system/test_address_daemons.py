@@ -159,7 +159,7 @@ class Vrrp(unittest.TestCase):
                    for port, address in (("wan", "192.0.2.10/24"), ("lan", "10.1.0.1/16")))
 
     def when_master(self, machine):
-        rig.wait_until(lambda: self.is_master(machine), "%s to be master" % machine.name)
+        rig.wait_until(lambda: self.is_master(machine), "%s to be master" % machine.name, 30)
         return time.time()
 
     def check_resumed(self, moved, streams):

@@ -317,8 +317,10 @@ TEST_F(Sluice, SaysEverythingThatIsWrong) {
   const Outcome outcome = sluice({"check", file});
   EXPECT_EQ(outcome.status, 1);
   EXPECT_EQ(outcome.out, "");
-  EXPECT_EQ(outcome.err, file + ":1:1: port.device: is missing\n" + file +
-                             ":3:1: port.devize: unknown key; did you mean `device`?\n");
+  EXPECT_EQ(outcome.err,
+            file +
+                ":1:1: port.device: is missing; or give members (several devices that are one port), or parent and " +
+                "vlan\n" + file + ":3:1: port.devize: unknown key; did you mean `device`?\n");
 }
 
 // --- usage -----------------------------------------------------------------------------------------------------------
