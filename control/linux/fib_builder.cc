@@ -271,8 +271,7 @@ void FibBuilder::release_slot(uint32_t slot) {
 void FibBuilder::count_neighbour(const HopKey& key, int change) {
   if (key.action != Action::kPort || key.gateway.is_none()) return;
   const NeighbourKey neighbour{key.gateway, key.interface};
-  int& uses = neighbour_uses_[neighbour];
-  uses += change;
+  const int uses = neighbour_uses_[neighbour] += change;
   if (uses == 0) neighbour_uses_.erase(neighbour);
   if (change > 0 && uses == 1) neighbour_changes_[neighbour] = true;
   if (change < 0 && uses == 0) neighbour_changes_[neighbour] = false;
