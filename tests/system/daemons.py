@@ -60,6 +60,8 @@ class Keepalived:
         for name in ("keepalived", "vrrp"):
             self.machine.run("sh", "-c", "kill -KILL $(cat /run/%s.pid)" % name)
         self.process.wait()
+        # As a host's crash leaves them; a dead child that nobody has waited for yet would count as running.
+        self.machine.run("rm", "/run/keepalived.pid", "/run/vrrp.pid")
 
     def stop(self):
         return self.process.stop()
