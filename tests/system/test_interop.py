@@ -125,6 +125,7 @@ class WireguardGo(unittest.TestCase):
 
         they_send_to("[%s%%wan0]:51820" % our_address)  # a handshake from there
         self.assertEqual(we_send_to(), expected)
+        host_a.reaches("fd02::2")  # the first finds neighbours
         self.assertEqual(host_a.ping("fd02::2", count=5), 5)
         they_send_to("192.0.2.1:51820")  # data from elsewhere, and back
         rig.wait_until(lambda: we_send_to() == "192.0.2.2:51821", "us to follow to IPv4")
