@@ -25,7 +25,7 @@ class RekeyUnderLoad(unittest.TestCase):
             sites.start(environment={"SLUICE_CLOCK_SCALE": str(SCALE)})
             sites.wait_until_connected()
             gateways = [sites.a.gateway, sites.b.gateway]
-            before = [gateway.drops() for gateway in gateways]
+            before, ports_before = [gateway.drops() for gateway in gateways], self.lost_by_ports(gateways)
             sites.b.host.serve_iperf()
             capture = self.capture(sites.b.host)
             sender = sites.a.host.start("iperf3", "-J", "-u", "-b", "40M", "-l", 1200, "-t", SECONDS, "-c",
@@ -35,11 +35,17 @@ class RekeyUnderLoad(unittest.TestCase):
             capture.stop()
             out_of_order, missing, received = self.sequence(capture.file)
             dropped = [gateway.drops_since(old) for gateway, old in zip(gateways, before)]
-            print("%d handshakes, %d packets, %d out of order, %d missing, drops %s" % (handshakes, received,
-                    out_of_order, missing, dropped))
+            by_ports = self.lost_by_ports(gateways) - ports_before
+            print("%d handshakes, %d packets, %d out of order, %d missing, drops %s and %d of ports" % (handshakes,
+                    received, out_of_order, missing, dropped, by_ports))
             self.assertGreaterEqual(handshakes, SECONDS // 6)
             self.assertEqual(out_of_order, 0)
-            self.assertLessEqual(missing, sum(sum(drops.values()) for drops in dropped), "lost without a named reason")
+            self.assertLessEqual(missing, sum(sum(drops.values()) for drops in dropped) + by_ports,
+                                 "lost without a named reason")
+
+    def lost_by_ports(self, gateways):
+        """Frames that found a port's queue full: a worker that waits for a busy processor does not empty it."""
+        return sum(port["rx_drops"] + port["tx_drops"] for gateway in gateways for port in gateway.ask("show")["ports"])
 
     def capture(self, host):
         """tcpdump of what arrives from iperf3; .file is the capture."""
