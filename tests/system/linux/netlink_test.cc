@@ -274,21 +274,26 @@ TEST_F(NetlinkTest, FollowsRulesAndTheirTables) {
 }
 
 TEST_F(NetlinkTest, FollowsNextHopObjects) {
-  ip("addr add 10.1.0.1/16 dev a");
-  ip("addr add 10.2.0.1/16 dev b");
-  ASSERT_EQ(ip("nexthop add id 1 via 10.1.0.9 dev a"), "");
-  ip("nexthop add id 2 via 10.2.0.9 dev b");
+  ip("link add c type veth peer name d");  // a TAP that nobody reads has no carrier, which these ask for
+  ip("link set dev c up");
+  ip("link set dev d up");
+  ip("addr add 10.1.0.1/16 dev c");
+  ip("addr add 10.2.0.1/16 dev d");
+  ASSERT_TRUE(
+      eventually([&] { return ip("nexthop replace id 1 via 10.1.0.9 dev c").empty(); }));  // the carrier takes time
+  ASSERT_TRUE(eventually([&] { return model_.link("c") != nullptr && model_.link("d") != nullptr; }));
+  ASSERT_TRUE(eventually([&] { return ip("nexthop replace id 2 via 10.2.0.9 dev d").empty(); }));
   ip("nexthop add id 3 group 1,2/2,5");
   ip("route add 10.9.0.0/16 nhid 3");
-  const int a = name("a").index, b = name("b").index;
+  const int c = name("c").index, d = name("d").index;
   const auto hops = [&] {
     const Route* route = best("10.9.0.0/16");
     return route == nullptr ? std::vector<RouteHop>{} : route->hops;
   };
   using Hops = std::vector<RouteHop>;
-  EXPECT_TRUE(eventually([&] { return hops() == Hops{{a, test::ip("10.1.0.9"), 2}, {b, test::ip("10.2.0.9"), 5}}; }));
+  EXPECT_TRUE(eventually([&] { return hops() == Hops{{c, test::ip("10.1.0.9"), 2}, {d, test::ip("10.2.0.9"), 5}}; }));
   ip("nexthop replace id 3 group 2");
-  EXPECT_TRUE(eventually([&] { return hops() == Hops{{b, test::ip("10.2.0.9"), 1}}; }));
+  EXPECT_TRUE(eventually([&] { return hops() == Hops{{d, test::ip("10.2.0.9"), 1}}; }));
   ip("nexthop del id 3");
   EXPECT_TRUE(eventually([&] { return hops().empty(); }));
 }
