@@ -100,7 +100,7 @@ class Egress {
     if (hop.l2_size == sizeof(EthernetHeader)) [[likely]] {
       std::memcpy(header, hop.l2_header.data(), sizeof(EthernetHeader));  // a known size: no call
     } else {
-      std::memcpy(header, hop.l2_header.data(), kMaxLinkHeader);
+      std::memcpy(header, hop.l2_header.data(), kMaxLinkHeader);  // tagged: the only other size there is
     }
     context_.transmit->push(hop.port, m);
   }

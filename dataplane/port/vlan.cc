@@ -2,7 +2,6 @@
 
 #include <rte_mbuf.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "dataplane/port/port_counters.h"
@@ -24,14 +23,13 @@ class VlanPort final : public Port {
 
   // A queue's worker is the one writer of the counters of the same number.
   uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override {
-    uint64_t bytes[UINT8_MAX + 1];
-    uint64_t all = 0;
-    n = std::min<uint16_t>(n, UINT8_MAX);
-    for (uint16_t i = 0; i < n; ++i) bytes[i] = all += rte_pktmbuf_pkt_len(packets[i]);  // not ours afterwards
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < n; ++i) bytes += rte_pktmbuf_pkt_len(packets[i]);  // those that are sent are not ours then
     const uint16_t sent = parent_.transmit(queue, packets, n);
+    for (uint16_t i = sent; i < n; ++i) bytes -= rte_pktmbuf_pkt_len(packets[i]);
     LivePortCounters& counters = counters_[queue];
     LivePortCounters::add(counters.tx_packets, sent);
-    LivePortCounters::add(counters.tx_bytes, sent != 0 ? bytes[sent - 1] : 0);
+    LivePortCounters::add(counters.tx_bytes, bytes);
     return sent;
   }
 
@@ -42,13 +40,7 @@ class VlanPort final : public Port {
   bool link_up() const noexcept override { return parent_.link_up(); }
   PortCounters counters() const noexcept override {
     PortCounters sum;
-    for (const LivePortCounters& one : counters_) {
-      const PortCounters c = one.read();
-      sum.rx_packets += c.rx_packets;
-      sum.rx_bytes += c.rx_bytes;
-      sum.tx_packets += c.tx_packets;
-      sum.tx_bytes += c.tx_bytes;
-    }
+    for (const LivePortCounters& one : counters_) sum += one.read();
     return sum;
   }
   LivePortCounters* arrivals() noexcept override { return counters_.data(); }

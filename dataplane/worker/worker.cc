@@ -5,6 +5,7 @@
 #include <rte_pause.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -51,7 +52,7 @@ StagedPackets::Limits staged_limits(const rte_mempool* pool, uint16_t workers) {
 // As linux/sched/types.h has it.
 struct SchedulingAttributes {
   uint32_t size = sizeof(SchedulingAttributes);
-  uint32_t policy = 0;  // SCHED_OTHER
+  uint32_t policy = SCHED_OTHER;
   uint64_t flags = 0;
   int32_t nice = 0;
   uint32_t priority = 0;
@@ -60,8 +61,9 @@ struct SchedulingAttributes {
 
 // A worker that sleeps shares its core with whatever else the host does. It asks Linux (6.12 and later) for the
 // shortest turns: no more of the processor than its share, but soon, since others wait for its packets. Earlier
-// versions take no notice.
+// versions take no notice. Whoever has started us under another policy (chrt) has asked for something else.
 void ask_for_short_turns() noexcept {
+  if (sched_getscheduler(0) != SCHED_OTHER) return;
   SchedulingAttributes attributes;
   attributes.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(gettid()));
   attributes.runtime = 100'000;  // nanoseconds

@@ -10,7 +10,7 @@ import unittest
 
 import rig
 
-CONFIG = """
+PORTS = """
 [gateway]
 name = "crossing"
 
@@ -26,7 +26,8 @@ addresses = ["192.0.2.1/24"]
 name = "wan2"
 device = "af_packet:east0"
 addresses = ["198.51.100.1/24"]
-
+"""
+CONFIG = PORTS + """
 [[tunnel]]
 name = "wg0"
 private-key-file = "crossing.key"
@@ -299,23 +300,7 @@ class Routes(unittest.TestCase):
         self.assertEqual(self.host.ping("10.99.0.9", count=50, interval=0.01), 50)
 
 
-SHARED = """
-[gateway]
-name = "crossing"
-
-[[port]]
-name = "lan"
-device = "af_packet:lan0"
-addresses = ["10.1.0.1/16", "fd01::1/64"]
-[[port]]
-name = "wan1"
-device = "af_packet:west0"
-addresses = ["192.0.2.1/24"]
-[[port]]
-name = "wan2"
-device = "af_packet:east0"
-addresses = ["198.51.100.1/24"]
-
+SHARED = PORTS + """
 [[tunnel]]
 name = "wg0"
 private-key-file = "crossing.key"
