@@ -150,12 +150,17 @@ def handshake(u, ep, confirm=True, **kw):
 def ping(u, ep, seq, timeout=1.0, **kw):
     """Sends an echo request through the tunnel; returns the plaintext of the
     reply with its padding, or None."""
-    u.send(ep.session.encrypt(echo4(seq, **kw), mtu=1420))
     end = time.monotonic() + timeout
+    u.send(ep.session.encrypt(echo4(seq, **kw), mtu=1420))
     while time.monotonic() < end:
         m = u.recv(end - time.monotonic(), want=pywg.DATA)
         if m is None:
             return None
+        if struct.unpack_from("<I", m, 4)[0] != ep.session.local_index:
+            # Another thread takes the confirmed session into use: an answer may still leave under the one before.
+            # From soon on none may.
+            u.send(ep.session.encrypt(echo4(seq, **kw), mtu=1420))
+            continue
         p = ep.session.decrypt(m)
         inner = pywg.inner_packet(p)
         if len(inner) >= 28 and inner[9] == 1 and inner[20] == 0 and struct.unpack_from(">H", inner, 26)[0] == seq:
