@@ -8,7 +8,7 @@
 namespace sluice {
 
 template <size_t N>
-inline bool equal_bytes(const void* a, const void* b) noexcept {
+[[gnu::always_inline]] inline bool equal_bytes(const void* a, const void* b) noexcept {
   const auto* x = static_cast<const unsigned char*>(a);
   const auto* y = static_cast<const unsigned char*>(b);
   uint64_t difference = 0;

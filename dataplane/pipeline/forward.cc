@@ -22,20 +22,21 @@ namespace {
 
 using Action = NextHop::Action;
 
-// True for a route that leads nowhere: the packet is disposed of.
-bool refuse(WorkerContext& context, rte_mbuf* m, Action action) noexcept {
+bool leads_nowhere(Action action) noexcept {
+  static_assert(Action::kUnreachable > Action::kUnresolved && Action::kProhibit > Action::kUnresolved &&
+                Action::kBlackhole > Action::kUnresolved);
+  return action > Action::kUnresolved;
+}
+
+// Disposes of a packet whose route leads nowhere.
+void refuse(WorkerContext& context, rte_mbuf* m, Action action) noexcept {
   switch (action) {
     case Action::kUnreachable:
-      context.punts->reject(m, PuntReason::kNoRoute, Drop::no_route, context.now);
-      return true;
+      return context.punts->reject(m, PuntReason::kNoRoute, Drop::no_route, context.now);
     case Action::kProhibit:
-      context.punts->reject(m, PuntReason::kProhibited, Drop::route_prohibited, context.now);
-      return true;
-    case Action::kBlackhole:
-      context.drop(m, Drop::route_blackhole);
-      return true;
+      return context.punts->reject(m, PuntReason::kProhibited, Drop::route_prohibited, context.now);
     default:
-      return false;
+      return context.drop(m, Drop::route_blackhole);
   }
 }
 
@@ -47,9 +48,8 @@ bool decrement_hops(rte_mbuf* m) noexcept {
   }
   auto* ip = rte_pktmbuf_mtod(m, Ipv4Header*);
   if (ip->ttl <= 1) return false;
-  const auto before = static_cast<uint16_t>(ip->ttl << 8 | ip->protocol);
-  ip->checksum = checksum_adjust(ip->checksum.host(), before, static_cast<uint16_t>(before - 0x100));
   --ip->ttl;
+  ip->checksum = checksum_of_one_hop_less(ip->checksum.host());
   return true;
 }
 
@@ -134,12 +134,30 @@ void forward(WorkerContext& context, rte_mbuf* m, Origin origin, Egress& egress)
   if (router) {
     if (const Drop fault = source_fault(context, m); fault != Drop::count_) return context.drop(m, fault);
   }
-  if (refuse(context, m, action)) return;
+  if (leads_nowhere(action)) [[unlikely]]
+    return refuse(context, m, action);
   if (router && is_ipv6_link_local_source(m)) return context.drop(m, Drop::martian_source);
   if (router && !decrement_hops(m))
     return context.punts->reject(m, PuntReason::kTtlExceeded, Drop::ttl_exceeded, context.now);
   send_or_split(context, m, egress);
 }
+
+// Addresses of a burst that nobody has looked up lately.
+struct Unknown {
+  const void* addresses[kMaxBurst];
+  uint8_t packets[kMaxBurst];  // whose they are
+  static_assert(kMaxBurst <= 256);
+  unsigned count = 0;
+
+  void push(const void* address, unsigned packet) noexcept {
+    addresses[count] = address;
+    packets[count++] = static_cast<uint8_t>(packet);
+  }
+  std::span<const void* const> all() const noexcept { return {addresses, count}; }
+  void place(std::span<const uint32_t> found, std::span<uint32_t> values) const noexcept {
+    for (unsigned i = 0; i < count; ++i) values[packets[i]] = found[i];
+  }
+};
 
 bool is_way_back(const NextHop& hop, ReversePath asked, PortId in) noexcept {
   if (asked == ReversePath::kSamePort)
@@ -151,24 +169,24 @@ bool is_way_back(const NextHop& hop, ReversePath asked, PortId in) noexcept {
 
 void look_up(RecentLookups& recent, const PrefixView& map, std::span<rte_mbuf*> packets, Side side,
              std::span<uint32_t> values) noexcept {
-  struct {
-    const void* addresses[kMaxBurst];
-    uint8_t packets[kMaxBurst];
-    unsigned count = 0;
-  } ipv4, ipv6;
-  static_assert(kMaxBurst <= 256);
+  Unknown ipv4, ipv6;
   for (unsigned i = 0; i < packets.size(); ++i) {
-    auto& family = family_of(packets[i]) == Family::kIpv4 ? ipv4 : ipv6;
-    family.addresses[family.count] = address_of(packets[i], side);
-    family.packets[family.count++] = static_cast<uint8_t>(i);
+    const void* address = address_of(packets[i], side);
+    const bool is_ipv4 = family_of(packets[i]) == Family::kIpv4;
+    const auto [value, known] = is_ipv4 ? recent.ipv4(map, address) : recent.ipv6(map, address);
+    values[i] = value;
+    if (!known) [[unlikely]]
+      (is_ipv4 ? ipv4 : ipv6).push(address, i);
   }
-  if (ipv6.count == 0) return recent.find_burst_ipv4(map, {ipv4.addresses, ipv4.count}, values);
-  if (ipv4.count == 0) return recent.find_burst_ipv6(map, {ipv6.addresses, ipv6.count}, values);
   uint32_t found[kMaxBurst];
-  recent.find_burst_ipv4(map, {ipv4.addresses, ipv4.count}, found);
-  for (unsigned i = 0; i < ipv4.count; ++i) values[ipv4.packets[i]] = found[i];
-  recent.find_burst_ipv6(map, {ipv6.addresses, ipv6.count}, found);
-  for (unsigned i = 0; i < ipv6.count; ++i) values[ipv6.packets[i]] = found[i];
+  if (ipv4.count != 0) {
+    recent.learn_ipv4(map, ipv4.all(), found);
+    ipv4.place(found, values);
+  }
+  if (ipv6.count != 0) {
+    recent.learn_ipv6(map, ipv6.all(), found);
+    ipv6.place(found, values);
+  }
 }
 
 // RFC 3704, section 2. Packets out of tunnels have been asked more by their peer's allowed IPs.

@@ -347,7 +347,7 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
                  [&](std::span<rte_mbuf*> from) { clamp_segments(tunnel, *keypair_of(from[0])->peer, from); });
   }
   if (tunnel.inner_port == kNoPort) return;
-  for (rte_mbuf* m : out) context.transmit->push(tunnel.inner_port, m);
+  context.transmit->push(tunnel.inner_port, out);
   kept.count = kept_before;
 }
 

@@ -79,6 +79,10 @@ inline std::byte* grow_front(rte_mbuf* m, size_t n) noexcept {
   m->pkt_len = m->data_len;
   return rte_pktmbuf_mtod(m, std::byte*);
 }
+inline std::byte* grow(rte_mbuf* m, size_t front, size_t back) noexcept {
+  m->data_len = static_cast<uint16_t>(m->data_len + back);
+  return grow_front(m, front);
+}
 inline void cut_front(rte_mbuf* m, size_t n) noexcept {
   m->data_off = static_cast<uint16_t>(m->data_off + n);
   m->data_len = static_cast<uint16_t>(m->data_len - n);

@@ -17,7 +17,7 @@ namespace sluice {
 
 struct LivePortCounters;  // port/port_counters.h
 
-struct TunnelView {
+struct alignas(64) TunnelView {
   TunnelId id = kNoTunnel;
   bool up = false;           // admin state of its interface; down: neither sends nor receives
   uint16_t listen_port = 0;  // host order; 0: none

@@ -11,9 +11,6 @@ namespace {
 constexpr unsigned kAttempts =
     4;  // a full hardware queue drains a few descriptors meanwhile; more would stall receiving
 
-// What the mbuf says of the packet it was received as means nothing on the way out.
-constexpr uint64_t kKeptFlags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_TX_OFFLOAD_MASK;
-
 }  // namespace
 
 TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops, WorkerStats& stats)
@@ -30,16 +27,9 @@ TransmitQueues::~TransmitQueues() {
   for (Queue& queue : queues_) rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
 }
 
-void TransmitQueues::push(PortId port, rte_mbuf* frame) noexcept {
-  if (port.value >= queues_.size() || queues_[port.value].port == nullptr) {
-    drops_.add(Drop::port_gone);
-    rte_pktmbuf_free(frame);
-    return;
-  }
-  Queue& queue = queues_[port.value];
-  frame->ol_flags &= kKeptFlags;
-  queue.frames[queue.count++] = frame;
-  if (queue.count == kCapacity) transmitted_ += flush(queue);
+void TransmitQueues::drop(rte_mbuf* frame) noexcept {
+  drops_.add(Drop::port_gone);
+  rte_pktmbuf_free(frame);
 }
 
 unsigned TransmitQueues::flush() noexcept {

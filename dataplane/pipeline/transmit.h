@@ -2,6 +2,8 @@
 // thread only.
 #pragma once
 
+#include <rte_mbuf.h>
+
 #include <array>
 #include <span>
 #include <vector>
@@ -21,8 +23,15 @@ class TransmitQueues {
   TransmitQueues(const TransmitQueues&) = delete;
   TransmitQueues& operator=(const TransmitQueues&) = delete;
 
-  // A complete frame. Drops: port_gone, transmit_full.
-  void push(PortId port, rte_mbuf* frame) noexcept;
+  // Complete frames. Drops: port_gone, transmit_full.
+  void push(PortId port, rte_mbuf* frame) noexcept {
+    if (!exists(port)) [[unlikely]]
+      return drop(frame);
+    add(queues_[port.value], frame);
+  }
+  void push(PortId port, std::span<rte_mbuf* const> frames) noexcept {
+    for (rte_mbuf* frame : frames) push(port, frame);
+  }
   // Hands everything to the ports and returns how many packets they took. What a port does not take after a few
   // attempts is dropped.
   unsigned flush() noexcept;
@@ -34,6 +43,8 @@ class TransmitQueues {
 
  private:
   static constexpr unsigned kCapacity = 64;
+  // What the mbuf says of the packet it was received as means nothing on the way out.
+  static constexpr uint64_t kKeptFlags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_TX_OFFLOAD_MASK;
   struct Queue {
     Port* port = nullptr;  // nullptr: no such port, or no queue of ours in it
     Port::Offloads offloads;
@@ -41,7 +52,15 @@ class TransmitQueues {
     unsigned count = 0;
     std::array<rte_mbuf*, kCapacity> frames;
   };
+
+  bool exists(PortId port) const noexcept { return port.value < queues_.size() && queues_[port.value].port != nullptr; }
+  void add(Queue& queue, rte_mbuf* frame) noexcept {
+    frame->ol_flags &= kKeptFlags;
+    queue.frames[queue.count++] = frame;
+    if (queue.count == kCapacity) transmitted_ += flush(queue);
+  }
   unsigned flush(Queue& queue) noexcept;
+  void drop(rte_mbuf* frame) noexcept;
 
   uint16_t queue_index_;
   DropCounters& drops_;

@@ -19,11 +19,6 @@ uint64_t fold_to_64(uint128 sum) noexcept {
   return static_cast<uint64_t>(folded) + static_cast<uint64_t>(folded >> 64);
 }
 
-uint32_t fold_to_32(uint64_t sum) noexcept {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  return static_cast<uint32_t>((sum & 0xffffffff) + (sum >> 32));
-}
-
 // The last bytes of a text, fewer than 16, as if zeros followed.
 uint128 last_words(const std::byte* p, size_t left) noexcept {
   uint128 sum = 0;
@@ -100,14 +95,11 @@ uint64_t sum_vectors(const std::byte* p, size_t size) noexcept { return sum_word
 }  // namespace
 
 uint32_t checksum_add(ConstBytes bytes, uint32_t sum) noexcept {
-  uint64_t all = sum;
-  while (bytes.size() >= kVector && has_vector_sum()) {
-    const size_t taken = std::min(bytes.size() & ~size_t{1}, kMostBytes);
-    all += sum_vectors(bytes.data(), taken);
-    bytes = bytes.subspan(taken);
-  }
-  if (bytes.empty()) return fold_to_32(all);
-  return fold_to_32(fold_to_64(uint128{all} + sum_words(bytes.data(), bytes.size())));
+  const size_t words = bytes.size() & ~size_t{1};
+  if (words < kVector || words > kMostBytes || !has_vector_sum()) [[unlikely]]
+    return checksum_fold_to_32(fold_to_64(uint128{sum} + sum_words(bytes.data(), bytes.size())));
+  const uint64_t last = words != bytes.size() ? static_cast<uint64_t>(bytes.back()) : 0;  // as if a zero followed
+  return checksum_fold_to_32(sum + sum_vectors(bytes.data(), words) + last);
 }
 
 }  // namespace sluice

@@ -2,6 +2,7 @@
 // fold(add(...)) is the value for the header field.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,10 +15,17 @@ namespace sluice {
 // an even length.
 uint32_t checksum_add(ConstBytes bytes, uint32_t sum = 0) noexcept;
 
+// Halves added with the carry that comes out put in again: it is carried from the lower half of the doubled sum into
+// the upper one.
+constexpr uint32_t checksum_fold_to_32(uint64_t sum) noexcept {
+  return static_cast<uint32_t>((sum + std::rotr(sum, 32)) >> 32);
+}
+constexpr uint16_t checksum_fold_to_16(uint32_t sum) noexcept {
+  return static_cast<uint16_t>((sum + std::rotr(sum, 16)) >> 16);
+}
+
 inline uint16_t checksum_fold(uint32_t sum) noexcept {  // complemented, host order
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return __builtin_bswap16(static_cast<uint16_t>(~sum));
+  return __builtin_bswap16(static_cast<uint16_t>(~checksum_fold_to_16(sum)));
 }
 
 // A field as checksum_add would sum it.
@@ -29,21 +37,21 @@ inline uint32_t checksum_word(be16 field) noexcept {
 
 // Sums of few words added to a sum.
 inline uint32_t checksum_add_words(uint32_t sum, uint32_t words) noexcept {
-  const uint64_t wide = uint64_t{sum} + words;
-  return static_cast<uint32_t>(wide) + static_cast<uint32_t>(wide >> 32);
+  return checksum_fold_to_32(uint64_t{sum} + words);
 }
 
 // checksum_add for the 20 bytes of an IPv4 header without options, without a loop.
-inline uint32_t checksum_of_20_bytes(const void* bytes) noexcept {
+[[gnu::always_inline]] inline uint32_t checksum_of_20_bytes(const void* bytes) noexcept {
   uint64_t first, second;
   uint32_t third;
   std::memcpy(&first, bytes, 8);
   std::memcpy(&second, static_cast<const std::byte*>(bytes) + 8, 8);
   std::memcpy(&third, static_cast<const std::byte*>(bytes) + 16, 4);
-  // Each sum is less than 2^35.
-  const uint64_t sum = (first & 0xffffffff) + (first >> 32) + (second & 0xffffffff) + (second >> 32) + third;
-  const uint64_t folded = (sum & 0xffffffff) + (sum >> 32);
-  return static_cast<uint32_t>((folded & 0xffffffff) + (folded >> 32));
+  uint64_t sum = first + second;
+  sum += sum < second;  // the carry
+  sum += third;
+  sum += sum < third;
+  return checksum_fold_to_32(sum);
 }
 
 // RFC 1624: the new checksum after one 16-bit word of the covered data changed.
@@ -52,6 +60,13 @@ inline uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t n
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<uint16_t>(~sum);
+}
+
+// The same for an IPv4 header whose TTL, the upper half of its word, went down by one: its complement goes up, and what
+// is carried out of 16 bits comes in again at the bottom.
+inline uint16_t checksum_of_one_hop_less(uint16_t checksum) noexcept {
+  const uint32_t sum = uint32_t{checksum} + 0x100;
+  return static_cast<uint16_t>(sum + (sum >= 0xffff));
 }
 
 }  // namespace sluice

@@ -140,7 +140,7 @@ void embed_scope(std::array<uint8_t, 16>& address, uint32_t scope) noexcept;
 uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept;  // and clears it; 0: none, or not link-local
 
 // Whether the checksum of an IPv4 header is right; all of header_size() is there.
-inline bool ipv4_checksum_holds(const Ipv4Header& header) noexcept {
+[[gnu::always_inline]] inline bool ipv4_checksum_holds(const Ipv4Header& header) noexcept {
   if (header.header_size() == sizeof header) [[likely]]
     return checksum_fold(checksum_of_20_bytes(&header)) == 0;
   return checksum_fold(checksum_add({reinterpret_cast<const std::byte*>(&header), header.header_size()})) == 0;

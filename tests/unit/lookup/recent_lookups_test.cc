@@ -15,17 +15,27 @@ IpAddress random_address(test::SeededRng& rng, bool ipv4) {  // of few different
   return ipv4 ? IpAddress::ipv4(bytes.data()) : IpAddress::ipv6(bytes.data());
 }
 
-using Find = void (RecentLookups::*)(const PrefixView&, std::span<const void* const>, std::span<uint32_t>) noexcept;
-
+// A burst as the pipeline looks it up.
 void expect_same_answers(RecentLookups& recent, const PrefixView& view, const std::vector<IpAddress>& addresses) {
-  std::vector<const void*> pointers;
-  for (const IpAddress& address : addresses) pointers.push_back(address.bytes.data());
-  const bool ipv4 = !addresses.empty() && addresses[0].is_ipv4();
-  const Find find = ipv4 ? &RecentLookups::find_burst_ipv4 : &RecentLookups::find_burst_ipv6;
-  std::vector<uint32_t> values(addresses.size());
-  (recent.*find)(view, pointers, values);
-  for (size_t i = 0; i < addresses.size(); ++i)
-    ASSERT_EQ(values[i], view.find(addresses[i])) << to_string(addresses[i]);
+  std::vector<const void*> unknown;
+  for (const IpAddress& address : addresses) {
+    const void* at = address.bytes.data();
+    const auto [value, known] = address.is_ipv4() ? recent.ipv4(view, at) : recent.ipv6(view, at);
+    if (known) {
+      ASSERT_EQ(value, view.find(address)) << to_string(address);
+    } else {
+      unknown.push_back(at);
+    }
+  }
+  if (unknown.empty()) return;
+  const bool ipv4 = addresses[0].is_ipv4();
+  std::vector<uint32_t> values(unknown.size());
+  ipv4 ? recent.learn_ipv4(view, unknown, values) : recent.learn_ipv6(view, unknown, values);
+  for (size_t i = 0; i < unknown.size(); ++i)
+    ASSERT_EQ(values[i], ipv4 ? view.find_ipv4(unknown[i]) : view.find_ipv6(unknown[i]));
+  const auto latest = ipv4 ? recent.ipv4(view, unknown.back()) : recent.ipv6(view, unknown.back());
+  ASSERT_TRUE(latest.known);
+  ASSERT_EQ(latest.value, values.back());
 }
 
 // Maps share one memory, the same addresses come again, in bursts of any size. Maps are freed, and others take their

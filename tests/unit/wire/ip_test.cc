@@ -86,6 +86,13 @@ TEST(Checksum, AdjustEqualsRecomputation) {
   }
 }
 
+TEST(Checksum, OfOneHopLess) {
+  for (uint32_t before = 0; before <= 0xffff; ++before) {
+    const auto checksum = static_cast<uint16_t>(before);
+    ASSERT_EQ(checksum_of_one_hop_less(checksum), checksum_adjust(checksum, 0x4011, 0x3f11)) << before;
+  }
+}
+
 nlohmann::json small() {
   std::ifstream file(std::string(SLUICE_VECTORS) + "/small.json");
   return nlohmann::json::parse(file);
