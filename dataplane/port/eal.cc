@@ -21,6 +21,8 @@
 namespace sluice {
 namespace {
 
+namespace fs = std::filesystem;
+
 // Some of EAL's complaints, and its usage text, bypass its log: standard output and error point to nowhere while it
 // starts.
 class Silence {
@@ -114,7 +116,6 @@ std::string lcore_map(const std::vector<unsigned>& workers, const std::vector<un
 }
 
 unsigned free_hugepage_mib() {
-  namespace fs = std::filesystem;
   std::error_code error;
   uint64_t kib = 0;
   for (const fs::directory_entry& size : fs::directory_iterator("/sys/kernel/mm/hugepages", error)) {
@@ -146,10 +147,19 @@ Result<void> check_memory(unsigned wanted_mib) {
                ENOMEM};
 }
 
+// Without Debian's -dev package there is no librte_net_tap.so, only librte_net_tap.so.23 and the like.
+bool is_installed(const std::string& driver) {
+  const std::string name = "librte_" + driver + ".so";
+  std::error_code error;
+  for (const fs::directory_entry& file : fs::directory_iterator(RTE_EAL_PMD_PATH, error))
+    if (file.path().filename().native().starts_with(name)) return true;
+  return false;
+}
+
 // EAL loads every driver library that is installed; what we can do is to say which one is not.
 Result<void> check_drivers(const std::vector<std::string>& drivers) {
   for (const std::string& driver : drivers) {
-    if (access((std::string(RTE_EAL_PMD_PATH) + "/librte_" + driver + ".so").c_str(), F_OK) == 0) continue;
+    if (is_installed(driver)) continue;
     std::string package = "librte-" + driver;
     std::replace(package.begin(), package.end(), '_', '-');
     return Error{"driver " + driver + " is not installed in " RTE_EAL_PMD_PATH "; on Debian `apt install '" + package +
