@@ -13,6 +13,7 @@ bool ControlPlane::look_after_host() {
   if (parts_.wireguard.take_route_mtus_changed()) follow_route_mtus();
   parts_.slow_path.expire(parts_.clock.now());
   parts_.names.turn();
+  links_.turn();
   return more;
 }
 
@@ -20,7 +21,7 @@ MonoTime ControlPlane::next_host_deadline() const {
   const MonoTime update = parts_.network.next_update();
   const MonoTime expiry = parts_.slow_path.next_deadline().value_or(MonoTime{});
   MonoTime earliest;
-  for (const MonoTime deadline : {update, expiry, parts_.names.next_deadline()})
+  for (const MonoTime deadline : {update, expiry, parts_.names.next_deadline(), links_.next_deadline()})
     if (earliest.is_never() || (!deadline.is_never() && deadline < earliest)) earliest = deadline;
   return earliest;
 }

@@ -6,6 +6,7 @@
 #include "control/gateway/control_loop.h"
 #include "control/gateway/endpoint_names.h"
 #include "control/gateway/linux_network.h"
+#include "control/gateway/port_links.h"
 #include "control/gateway/slow_path.h"
 
 namespace sluice {
@@ -23,7 +24,9 @@ class ControlPlane final : public ControlLoop {
     EndpointNames& names;
   };
   explicit ControlPlane(const Parts& parts)
-      : ControlLoop({parts.loop, parts.clock, parts.dataplane, parts.wireguard, parts.publisher}), parts_(parts) {}
+      : ControlLoop({parts.loop, parts.clock, parts.dataplane, parts.wireguard, parts.publisher}),
+        parts_(parts),
+        links_(parts.dataplane, parts.network, parts.clock) {}
 
  private:
   bool look_after_host() override;
@@ -33,6 +36,7 @@ class ControlPlane final : public ControlLoop {
   void follow_route_mtus();
 
   Parts parts_;
+  PortLinks links_;
   std::map<TunnelId, uint16_t> derived_mtus_;  // as last given to Linux
 };
 

@@ -2,8 +2,11 @@
 
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "control/linux/tun_device.h"
@@ -42,6 +45,13 @@ Mirror& Mirror::operator=(Mirror&& other) noexcept {
 
 Mirror::~Mirror() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+Result<void> Mirror::set_carrier(bool on) {
+  const int carrier = on;
+  if (::ioctl(fd_, TUNSETCARRIER, &carrier) == 0) return {};
+  const int code = errno;
+  return Error{"interface " + link_.name + ": carrier cannot be set: " + std::strerror(code), code};
 }
 
 std::optional<size_t> Mirror::read(Bytes buffer) noexcept {

@@ -31,6 +31,9 @@ class Mirror {
   int index() const { return link_.index; }
   const LinkName& link() const { return link_; }
 
+  // What Linux is told of the cable: without a carrier routing daemons look for another way.
+  Result<void> set_carrier(bool on);
+
   // One Ethernet frame (port) or IP packet (tunnel) into `buffer`: its size. nullopt: nothing there, or the interface
   // is down. Checksums are complete and nothing is larger than the MTU: the mirror offers Linux no offloads.
   std::optional<size_t> read(Bytes buffer) noexcept;

@@ -32,6 +32,15 @@ void TransmitQueues::drop(rte_mbuf* frame) noexcept {
   rte_pktmbuf_free(frame);
 }
 
+void TransmitQueues::forget(PortId port) noexcept {
+  if (port.value >= queues_.size()) return;
+  Queue& queue = queues_[port.value];
+  drops_.add(Drop::port_gone, queue.count);
+  rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
+  queue.count = 0;
+  queue.port = nullptr;
+}
+
 unsigned TransmitQueues::flush() noexcept {
   for (Queue& queue : queues_) {
     if (queue.count != 0)

@@ -36,6 +36,9 @@ class TransmitQueues {
   // attempts is dropped.
   unsigned flush() noexcept;
 
+  // From now on its frames are dropped as port_gone.
+  void forget(PortId port) noexcept;
+
   // What the port's hardware does; nothing for a port that does not exist.
   Port::Offloads offloads(PortId port) const noexcept {
     return port.value < queues_.size() ? queues_[port.value].offloads : Port::Offloads{};

@@ -26,6 +26,7 @@
 #include "dataplane/port/dpdk_log.h"
 #include "dataplane/port/frame_size.h"
 #include "dataplane/port/interface.h"
+#include "dataplane/port/removal_notice.h"
 
 namespace sluice {
 namespace {
@@ -49,15 +50,19 @@ class OwnedEthdev {
   OwnedEthdev(uint16_t id, bool is_nic) : id_(id), is_nic_(is_nic) {}
   OwnedEthdev(OwnedEthdev&& other) noexcept : id_(std::exchange(other.id_, RTE_MAX_ETHPORTS)), is_nic_(other.is_nic_) {}
   OwnedEthdev& operator=(OwnedEthdev&&) = delete;
-  ~OwnedEthdev() {
-    if (id_ == RTE_MAX_ETHPORTS) return;
-    rte_eth_dev_info info{};
-    const bool known = rte_eth_dev_info_get(id_, &info) == 0;
-    rte_eth_dev_stop(id_);
-    rte_eth_dev_close(id_);
-    if (known && !is_nic_) rte_dev_remove(info.device);
-  }
+  ~OwnedEthdev() { close(!is_nic_); }
+  // RTE_MAX_ETHPORTS once it is closed.
   uint16_t id() const noexcept { return id_; }
+  // `remove`: DPDK gives up the device as well, which for a NIC is what VFIO waits for when it is unplugged.
+  void close(bool remove) {
+    const uint16_t id = std::exchange(id_, RTE_MAX_ETHPORTS);
+    if (id == RTE_MAX_ETHPORTS) return;
+    rte_eth_dev_info info{};
+    const bool known = rte_eth_dev_info_get(id, &info) == 0;
+    rte_eth_dev_stop(id);
+    rte_eth_dev_close(id);
+    if (known && remove) rte_dev_remove(info.device);
+  }
 
  private:
   uint16_t id_;
@@ -94,11 +99,14 @@ struct Member {
   OwnedEthdev ethdev;
 };
 
+bool is_tap(const Device& device) { return device.driver == "net_tap" || device.driver == "net_tun"; }
+
 class EthdevPort final : public Port {
  public:
   EthdevPort(PortId id, const EthdevOptions& options, std::vector<Member> members, OwnedEthdev ethdev,
-             const Configured& configured, std::vector<int> sockets, SilencedInterface silenced, bool is_tap)
+             const Configured& configured, std::vector<int> sockets, SilencedInterface silenced, const Device& device)
       : Port(id, options.name, options.vlan),
+        removal_(device.pci),
         members_(std::move(members)),
         ethdev_(std::move(ethdev)),
         dpdk_port_(ethdev_.id()),
@@ -106,7 +114,7 @@ class EthdevPort final : public Port {
         configured_(configured),
         sockets_(std::move(sockets)),
         silenced_(std::move(silenced)),
-        is_tap_(is_tap),
+        is_tap_(is_tap(device)),
         speaks_lacp_(!members_.empty() && options.bond == EthdevOptions::Bond::kLacp),
         mtu_(options.mtu),
         device_(describe(options)),
@@ -160,12 +168,13 @@ class EthdevPort final : public Port {
   Mac mac() const noexcept override { return configured_.mac; }
   uint16_t mtu() const noexcept override { return mtu_; }
   bool link_up() const noexcept override {
+    if (is_tap_) return true;  // its interface may be in another namespace, out of the driver's sight
     rte_eth_link link{};
-    return rte_eth_link_get_nowait(dpdk_port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    return rte_eth_link_get_nowait(ethdev_.id(), &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   }
   PortCounters counters() const noexcept override {
     rte_eth_stats s{};
-    if (rte_eth_stats_get(dpdk_port_, &s) != 0) return {};
+    if (rte_eth_stats_get(ethdev_.id(), &s) != 0) return last_;
     for (const int socket : sockets_) missed_ += take_missed_frames(socket);  // of which the driver knows nothing
     return {.rx_packets = s.ipackets,
             .rx_bytes = s.ibytes,
@@ -176,6 +185,11 @@ class EthdevPort final : public Port {
             .tx_errors = s.oerrors};
   }
   std::string device() const override { return device_; }
+  bool is_leaving() const noexcept override { return ethdev_.id() != RTE_MAX_ETHPORTS && removal_.asked(); }
+  void give_back() noexcept override {
+    last_ = counters();
+    ethdev_.close(true);
+  }
   Offloads offloads() const noexcept override { return configured_.offloads; }
 
  private:
@@ -183,14 +197,16 @@ class EthdevPort final : public Port {
     rte_spinlock_t lock = RTE_SPINLOCK_INITIALIZER;
   };
 
+  RemovalNotice removal_;
   std::vector<Member> members_;  // outlive the bond
   OwnedEthdev ethdev_;
-  uint16_t dpdk_port_;
+  uint16_t dpdk_port_;  // workers'; no other port's as long as they use it
   uint16_t workers_;
   Configured configured_;
   std::vector<int> sockets_;  // the driver's, one per receive queue, if it has any; not ours to close
   SilencedInterface silenced_;
   mutable uint64_t missed_ = 0;  // by those sockets so far: reading takes what the kernel has counted. Control thread
+  PortCounters last_;            // of a device that was given back
   bool is_tap_;
   bool speaks_lacp_;
   uint16_t mtu_;
@@ -328,8 +344,8 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
 }
 
 // Asking for interrupts succeeds everywhere and proves nothing: the first queue is tried.
-bool interrupts_work(uint16_t port, bool is_tap) {
-  if (is_tap) return rte_eth_dev_rx_intr_ctl_q_get_fd(port, 0) >= 0;
+bool interrupts_work(uint16_t port, bool tap) {
+  if (tap) return rte_eth_dev_rx_intr_ctl_q_get_fd(port, 0) >= 0;
   if (rte_eth_dev_rx_intr_enable(port, 0) != 0) return false;
   rte_eth_dev_rx_intr_disable(port, 0);
   return true;
@@ -398,8 +414,7 @@ Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options
                                          KernelSide linux_side) {
   Result<Configured> configured = bring_up(ethdev.id(), options, device, pool);
   if (!configured) return configured.error();
-  const bool is_tap = device.driver == "net_tap" || device.driver == "net_tun";
-  configured->interrupts = configured->interrupts && interrupts_work(ethdev.id(), is_tap);
+  configured->interrupts = configured->interrupts && interrupts_work(ethdev.id(), is_tap(device));
 
   std::vector<int> sockets;
   if (linux_side.interface_index != 0) {
@@ -409,7 +424,7 @@ Result<std::unique_ptr<Port>> start_port(PortId id, const EthdevOptions& options
     if (sockets.size() != configured->receive_queues) sockets.clear();  // not as we know the driver: do not guess
   }
   return std::unique_ptr<Port>(new EthdevPort(id, options, std::move(members), std::move(ethdev), *configured,
-                                              std::move(sockets), std::move(linux_side.silenced), is_tap));
+                                              std::move(sockets), std::move(linux_side.silenced), device));
 }
 
 // A device of its own or part of a bond, up to where DPDK has it. `options.name` is unique among them.

@@ -85,6 +85,10 @@ class Port {
   // Where workers count what arrives for it, one after the other by worker; nullptr: its device counts.
   virtual LivePortCounters* arrivals() noexcept { return nullptr; }
   virtual std::string device() const = 0;
+  // The machine wants the device back: it is being unplugged, or unbound from its driver, which waits for give_back().
+  virtual bool is_leaving() const noexcept { return false; }
+  // Once no worker uses the port any more (Dataplane::let_go). Its link is down from now on.
+  virtual void give_back() noexcept {}
   // What the hardware does for us; read once at start by workers.
   struct Offloads {
     bool ipv4_checksum = false, udp_checksum = false;       // on transmit

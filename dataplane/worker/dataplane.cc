@@ -151,6 +151,18 @@ void Dataplane::stop() {
   state_->running.clear();
 }
 
+Result<void> Dataplane::let_go(PortId port) {
+  const bool were_running = !state_->running.empty();
+  stop();
+  for (const auto& worker : state_->workers) {
+    for (const Port* one : state_->port_pointers)
+      if (one != nullptr && (one->id() == port || one->parent() == port)) worker->forget(one->id());
+  }
+  Result<void> running = were_running ? start() : Result<void>();
+  state_->ports[port.value]->give_back();  // takes a driver milliseconds, during which the other ports' packets move
+  return running;
+}
+
 void Dataplane::publish(std::unique_ptr<Published> root) {
   State& s = *state_;
   root->version = s.root->version + 1;

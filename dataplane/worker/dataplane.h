@@ -47,6 +47,10 @@ class Dataplane {
   Result<void> start();
   void stop();  // waits until every worker has left its loop (less than a millisecond)
 
+  // The port's device leaves the machine: workers pause until none of them knows the port and the VLANs on its cable,
+  // then it is given back. Their names and their places in published tables stay.
+  Result<void> let_go(PortId port);
+
   // Publication: swap the root; the old one and whatever `retire` was given are freed when every worker has passed a
   // quiescent state.
   void publish(std::unique_ptr<Published> root);

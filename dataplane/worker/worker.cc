@@ -410,6 +410,11 @@ void Worker::stop() noexcept {
   state_->mailbox.worker_bell.ring();
 }
 
+void Worker::forget(PortId port) noexcept {
+  std::erase_if(state_->queues, [port](const ReceiveQueue& q) { return q.port->id() == port; });
+  state_->transmit.forget(port);
+}
+
 void Worker::allow_run() noexcept { state_->stopping.store(false, std::memory_order_relaxed); }
 
 }  // namespace sluice

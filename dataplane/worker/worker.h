@@ -50,6 +50,8 @@ class Worker {
   void run() noexcept;        // on its own lcore, until stop()
   void stop() noexcept;       // any thread; asks, does not wait
   void allow_run() noexcept;  // undoes stop(), before another run()
+  // Between two runs: the port is not polled any more, and what is sent there is dropped as port_gone.
+  void forget(PortId port) noexcept;
 
   // Read by control at any time.
   const DropCounters& drops() const noexcept;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dataplane/pipeline/packet.h"
+#include "dataplane/port/vlan.h"
 #include "dataplane/worker/dataplane.h"
 #include "tests/support/eal_fixture.h"
 #include "tests/support/net_namespace.h"
@@ -119,6 +120,37 @@ TEST_F(WorkerTest, TransmitsWhatControlPosts) {
   EXPECT_EQ(wires_[1]->receive(), kFrame);
   ASSERT_TRUE(plane_->mailbox(WorkerId{0})
                   .post_command({.kind = CommandKind::kTransmit, .port = PortId{7}, .packet = packet()}));
+  worker().poll_once();
+  EXPECT_EQ(plane_->drops(Drop::port_gone), 1u);
+}
+
+TEST_F(WorkerTest, APortThatIsLetGoIsNeitherPolledNorSentTo) {
+  make({0});
+  ASSERT_TRUE(wires_[0]->send(kFrame));
+  ASSERT_TRUE(plane_->let_go(PortId{0}));
+  EXPECT_FALSE(plane_->ports()[0]->link_up());
+  ASSERT_TRUE(wires_[1]->send(kFrame));
+  for (const uint16_t port : {uint16_t{1}, uint16_t{0}}) {
+    ASSERT_TRUE(plane_->mailbox(WorkerId{0})
+                    .post_command({.kind = CommandKind::kTransmit, .port = PortId{port}, .packet = packet()}));
+  }
+  worker().poll_once();
+  EXPECT_EQ(worker().stats().stages[static_cast<size_t>(Stage::receive)].packets, 1u) << "from the other port";
+  EXPECT_EQ(wires_[1]->receive(), kFrame);
+  EXPECT_EQ(received(), 1u + 1u) << "what came in by port 1, and what was for port 0";
+}
+
+TEST_F(WorkerTest, APortsVlansGoWithIt) {
+  PacketPool pool = test::small_pool(8191, kPacketMetaSize);
+  wires_.push_back(std::make_unique<RingWire>("trunk", 1, pool.get()));
+  std::vector<std::unique_ptr<Port>> ports(2);
+  ports[1] = wires_[0]->make_port(PortId{1}, {.name = "trunk"});
+  ports[0] = make_vlan_port(PortId{0}, {.name = "office", .vlan = 20}, *ports[1]);
+  build({0}, IdlePolicy::kAdaptive, std::move(pool), std::move(ports));
+  ASSERT_TRUE(plane_->let_go(PortId{1}));
+  EXPECT_FALSE(plane_->ports()[0]->link_up());
+  ASSERT_TRUE(plane_->mailbox(WorkerId{0})
+                  .post_command({.kind = CommandKind::kTransmit, .port = PortId{0}, .packet = packet()}));
   worker().poll_once();
   EXPECT_EQ(plane_->drops(Drop::port_gone), 1u);
 }
@@ -305,6 +337,16 @@ TEST_F(WorkerTest, AWorkerThatSleepsHoldsNothingUp) {
     ASSERT_TRUE(eventually([&] { return plane_->collect(), freed; }));
   }
   EXPECT_GT(at_once, 15) << "its sleep is 100 ms long";
+}
+
+TEST_F(WorkerTest, TheOtherPortsGoOnWhenOneIsLetGo) {
+  make({test::worker_cores()[0]});
+  ASSERT_TRUE(plane_->start());
+  ASSERT_TRUE(wires_[1]->send(kFrame));
+  ASSERT_TRUE(eventually([&] { return received() == 1; }));
+  ASSERT_TRUE(plane_->let_go(PortId{0}));
+  ASSERT_TRUE(wires_[1]->send(kFrame));
+  ASSERT_TRUE(eventually([&] { return received() == 2; }));
 }
 
 TEST_F(WorkerTest, NeverSleepsWhenToldToPoll) {

@@ -86,6 +86,16 @@ TEST_F(MirrorTest, APortsMirrorIsMadeDownWithItsMacAndMtuAndGoesWithItsDescripto
   EXPECT_TRUE(eventually([&] { return model_.link("wan") == nullptr; }));
 }
 
+TEST_F(MirrorTest, ACarrierThatIsGoneIsLinuxsToSee) {
+  Mirror wan = port("wan");
+  ASSERT_TRUE(netlink_->set_link(wan.link(), {.up = true}));
+  EXPECT_EQ(ip("link show dev wan").find("NO-CARRIER"), std::string::npos);
+  ASSERT_TRUE(wan.set_carrier(false));
+  EXPECT_NE(ip("link show dev wan").find("NO-CARRIER"), std::string::npos);
+  ASSERT_TRUE(wan.set_carrier(true));
+  EXPECT_EQ(ip("link show dev wan").find("NO-CARRIER"), std::string::npos);
+}
+
 TEST_F(MirrorTest, ATakenNameSaysSo) {
   const Mirror first = port("wan");
   const auto second = Mirror::create_port(*netlink_, "wan", kLanMac, 1500);
