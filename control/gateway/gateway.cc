@@ -68,8 +68,8 @@ EthdevOptions ethdev_options(const config::Model& model, const config::Port& por
   options.workers = port.queues != 0 ? port.queues : workers;
   options.mtu = port.mtu;
   options.vlan = port.vlan.value_or(0);
-  const auto has_parent = [&](const config::Port& other) { return other.parent == port.name; };
-  options.vlans = port.vlan || std::any_of(model.ports.begin(), model.ports.end(), has_parent);
+  for (const config::Port& other : model.ports)
+    if (other.vlan && (other.name == port.name || other.parent == port.name)) options.vlans.push_back(*other.vlan);
   return options;
 }
 

@@ -36,6 +36,7 @@ constexpr uint64_t kRssOfFlows = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_
 constexpr uint64_t kTransmitChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 constexpr uint64_t kReceiveChecksums =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+constexpr uint64_t kReceiveVlans = RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 
 // An interface that went down leaves an error on its socket, which would be ready at once until somebody reads it.
 void clear_error(int socket) {
@@ -238,7 +239,7 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_qu
                                bool interrupts) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = receive_checksums(info);
-  if (vlans) conf.rxmode.offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+  if (vlans) conf.rxmode.offloads |= info.rx_offload_capa & kReceiveVlans;
   conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
   // A neighbour may send what the link usually carries even if we are told to send less.
   conf.rxmode.mtu = std::max<uint16_t>(mtu, RTE_ETHER_MTU);
@@ -289,6 +290,19 @@ Attempt start_with_patience(uint16_t port, const rte_eth_conf& conf, const Confi
   }
 }
 
+// Some devices (virtio, virtual functions) pass on no tagged frame until they are told of its VLAN. 0 is no VLAN but a
+// priority, as Linux has it; a driver that knows no such entry lets these pass.
+Result<void> admit_vlans(uint16_t port, const EthdevOptions& options, const rte_eth_conf& conf) {
+  if ((conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) == 0) return {};
+  rte_eth_dev_vlan_filter(port, 0, 1);
+  for (const uint16_t vlan : options.vlans) {
+    forget_dpdk_log();
+    if (int s = rte_eth_dev_vlan_filter(port, vlan, 1))
+      return failed(options, "refuses VLAN " + std::to_string(vlan), s);
+  }
+  return {};
+}
+
 Mac mac_of(uint16_t port, const std::optional<Mac>& wanted) {
   rte_ether_addr address{};
   if (wanted) {
@@ -318,7 +332,7 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
   c.receive_queues = std::min(options.workers, info.max_rx_queues);
   c.transmit_queues = std::min(options.workers, info.max_tx_queues);
   c.interrupts = device.interrupts;
-  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu, options.vlans, device.interrupts);
+  rte_eth_conf conf = configuration_for(info, c.receive_queues, device_mtu, !options.vlans.empty(), device.interrupts);
   const bool patient = !device.connects_to.empty();
   Attempt attempt = start_with_patience(port, conf, c, pool, patient);
   if (attempt.status != 0 && c.interrupts && !patient) {
@@ -327,6 +341,7 @@ Result<Configured> bring_up(uint16_t port, const EthdevOptions& options, const D
     attempt = start_with_patience(port, conf, c, pool, false);
   }
   if (attempt.status != 0) return failed(options, attempt.what, attempt.status);
+  if (Result<void> admitted = admit_vlans(port, options, conf); !admitted) return admitted.error();
 
   rte_eth_promiscuous_disable(port);
   // A router hears neighbour discovery, OSPF, VRRP. Not every device filters, but an LACP bond does what they do not.
