@@ -85,6 +85,13 @@ class JsonSocket:
                 return reply["return"]
         raise rig.RigError("%s: no answer in %g s" % (command, timeout))
 
+    def wait_for_event(self, event, timeout):
+        end = time.monotonic() + timeout
+        while (message := self.receive(end - time.monotonic())) is not None:
+            if message.get("event") == event:
+                return message["data"]
+        raise rig.RigError("no %s in %g s" % (event, timeout))
+
     def synchronise(self):
         """Whether the guest's agent answers; what it may have said to an earlier question is skipped."""
         number = time.monotonic_ns() & 0x7FFFFFFF
@@ -236,6 +243,22 @@ class Guest(rig.Machine):
     def wait_for_iperf(self, port=5201):
         """It stops listening between two tests."""
         rig.wait_until(lambda: ":%d " % port in self.text("ss", "-Hltn"), "iperf3 to listen")
+
+    # Of NICs, as the cable and the backplane do it.
+
+    def set_link(self, nic, up):
+        self.monitor.ask("set_link", name=nic.name, up=up)
+
+    def press_attention_button(self, nic):
+        """Asks the guest's Linux to let the NIC go; it leaves when Linux agrees."""
+        self.monitor.ask("device_del", id=nic.name)
+
+    def plug_in(self, nic):
+        self.monitor.ask("device_add", **self.device_of(nic))
+
+    def wait_until_unplugged(self, nic, timeout=30.0):
+        while self.monitor.wait_for_event("DEVICE_DELETED", timeout).get("device") != nic.name:
+            pass
 
 
 def open_tap(machine, interface, multi_queue):

@@ -1,8 +1,10 @@
 """sluiced in a guest, on NICs that QEMU emulates, bound to vfio-pci behind an emulated IOMMU; installed as README.md says.
 
     lan host 10.1.0.2 --- [lan  guest: sluiced as a service  wan] --- berlin 198.51.100.1: wireguard-go
+    10.20.0.2, VLAN 20 --- [office, on the same cable]
 
-The configuration is config/examples/bare-metal.toml, but for the names of things that differ. One guest for each model.
+The configuration is config/examples/bare-metal.toml, but for the names of things that differ, and a VLAN on the lan's NIC.
+One guest for each model.
 """
 import os
 import re
@@ -15,6 +17,7 @@ import unittest
 import guest
 import pywg
 import rig
+import trunk
 
 WORKERS = [1, 2]
 HUGE_PAGES = 256
@@ -22,6 +25,14 @@ OUTSIDE = {4: "198.51.100.10", 6: "2001:db8:ffff::10"}
 BERLIN = {4: "198.51.100.1", 6: "2001:db8:ffff::1"}
 HOST = {4: "10.1.0.2", 6: "2001:db8:1::2"}
 BEHIND_BERLIN = {4: "10.2.0.2", 6: "2001:db8:2::2"}
+OFFICE = {4: "10.20.0.2", 6: "2001:db8:20::2"}
+VLAN = """
+[[port]]
+name      = "office"
+parent    = "lan"
+vlan      = 20
+addresses = ["10.20.0.1/24", "2001:db8:20::1/64"]
+"""
 
 
 class Service(rig.Gateway):
@@ -45,6 +56,10 @@ class Service(rig.Gateway):
 
     def stop(self):
         self.machine.run("systemctl", "stop", "sluiced")
+
+    def restart(self):
+        self.stop()
+        return self.start()
 
     def log(self):
         return self.machine.text("journalctl", "-u", "sluiced", "-o", "cat", "-n", 60, "--no-pager")
@@ -102,7 +117,7 @@ class Nics:
             if old not in text:
                 raise rig.RigError("bare-metal.toml has no %s any more" % old)
             text = text.replace(old, new)
-        cls.guest.bring("/etc/sluice/sluice.toml", cls.lab.write("sluice.toml", text), 0o600)
+        cls.guest.bring("/etc/sluice/sluice.toml", cls.lab.write("sluice.toml", text + VLAN), 0o600)
         cls.guest.bring("/etc/sluice/wg0.key", cls.lab.write("wg0.key", cls.our_key.private), 0o600)
         cls.guest.bring("/etc/sluice/berlin.psk", cls.lab.write("berlin.psk", cls.psk), 0o600)
 
@@ -131,7 +146,8 @@ class Nics:
         rig.kernel_end(cls.berlin, "wan0", BERLIN[4] + "/24", BERLIN[6] + "/64")
         other = rig.WireguardGo(cls.berlin).start(cls.their_key, 51820, "10.255.0.2/24", BEHIND_BERLIN[4] + "/16",
                                                   BEHIND_BERLIN[6] + "/48")
-        other.add_peer(cls.our_key.public, ["10.255.0.1/32", "10.1.0.0/16", "2001:db8:1::/64"],
+        behind_us = ["10.1.0.0/16", "10.20.0.0/24", "2001:db8:1::/64", "2001:db8:20::/64"]
+        other.add_peer(cls.our_key.public, ["10.255.0.1/32", *behind_us],
                        endpoint=rig.endpoint(OUTSIDE[4], 51820), psk=cls.psk)
         cls.host.serve_iperf()
         cls.berlin.serve_iperf()
@@ -213,6 +229,47 @@ class Nics:
                            lambda: "one %s, not %s" % (reason, self.gateway.drops_since(before)))
                 self.assertLessEqual(set(self.gateway.drops_since(before)), {reason, "no_peer"})
 
+    def test_vlan(self):
+        """Beside the port's own frames those of a VLAN: the NIC lets them pass and takes the tags off"""
+        cable = trunk.Trunk(self.host, "eth0", 20)
+        self.addCleanup(cable.close)
+        office = self.lab.machine("office")
+        self.host.run("ip", "link", "set", "v20", "netns", office.pid)
+        office.run("ip", "link", "set", "v20", "up")
+        rig.kernel_end(office, "v20", OFFICE[4] + "/24", OFFICE[6] + "/64")
+        office.add_route("0.0.0.0/0", "10.20.0.1")
+        office.add_route("::/0", "2001:db8:20::1")
+        before, passed = self.gateway.drops(), self.gateway.port("office")["rx_packets"]
+        for targets in ({4: "10.20.0.1", 6: "2001:db8:20::1"}, HOST, BEHIND_BERLIN):
+            for target in targets.values():
+                office.reaches(target, timeout=30)
+                for size in (0, 1372):
+                    with self.subTest(target=target, size=size):
+                        self.assertEqual(office.ping(target, count=4, size=size), 4)
+        self.assertGreaterEqual(self.gateway.port("office")["rx_packets"], passed + 3 * 2 * 2 * 4)
+        self.assertLessEqual(set(self.gateway.drops_since(before)), {"no_peer"})
+
+    def links(self, *ports):
+        """Of each port what `sluice show` says, and whether its interface has a carrier."""
+        flags = {name: self.guest.text("ip", "link", "show", name) for name in ports}
+        return [(self.gateway.port(name)["link"], "NO-CARRIER" not in flags[name] and "LOWER_UP" in flags[name])
+                for name in ports]
+
+    def test_link(self):
+        """A cable that is pulled: `sluice show` and Linux say so, routing daemons act on it; and plugged in again"""
+        def become(state):
+            self.until(lambda: self.links("lan", "office") == 2 * [state],
+                       lambda: "%s, not %s" % (state, self.links("lan", "office")))
+
+        become(("up", True))
+        self.addCleanup(self.guest.set_link, self.lan, True)
+        self.guest.set_link(self.lan, False)
+        become(("down", False))
+        self.assertEqual(self.links("wan"), [("up", True)])
+        self.guest.set_link(self.lan, True)
+        become(("up", True))
+        self.host.reaches(BEHIND_BERLIN[4])
+
     def test_idle_workers_sleep(self):
         """Next to no CPU when nothing comes; and the NIC wakes them"""
         self.host.reaches(BEHIND_BERLIN[4])
@@ -247,6 +304,30 @@ class Nics:
         print("%s: received by worker %s" % (self.model, received))
         if self.queues > 1:
             self.assertGreater(min(received), 50)
+
+    def test_unplug(self):
+        """A NIC is unplugged while it carries traffic: its VLAN goes with it, the rest goes on; plugged in again, it serves
+        after a restart"""
+        self.addCleanup(self.plug_in_again)
+        self.host.reaches(BEHIND_BERLIN[4])
+        flow = self.host.start("ping", "-n", "-q", "-i", 0.02, BEHIND_BERLIN[4])
+        self.guest.press_attention_button(self.lan)
+        self.guest.wait_until_unplugged(self.lan)
+        flow.stop()
+        self.assertEqual(self.guest.text("systemctl", "is-active", "sluiced").strip(), "active")
+        self.until(lambda: self.links("lan", "office") == 2 * [("down", False)],
+                   lambda: "links that are down, not %s" % self.links("lan", "office"))
+        self.assertRegex(self.gateway.log(), r"port lan: .*%s.* unplugged" % self.lan.pci)
+        self.berlin.reaches("10.255.0.1")
+        self.assertEqual(self.berlin.ping("10.255.0.1", count=5), 5)
+
+    def plug_in_again(self):
+        self.guest.plug_in(self.lan)
+        self.until(lambda: self.guest.run("test", "-e", "/sys/bus/pci/devices/%s/driver" % self.lan.pci,
+                                          check=False).returncode == 0, "Linux to find the NIC")
+        self.bind(self.lan)
+        self.gateway.restart()
+        self.host.reaches(BEHIND_BERLIN[4], timeout=30)
 
 
 def mac_of(machine, interface):
