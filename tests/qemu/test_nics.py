@@ -284,7 +284,7 @@ class Nics:
         times = [float(value) for value in re.findall(r"time=([0-9.]+) ms", done)]
         print("%s: idle %.1f %% of a core, median %.1f ms of sparse pings" % (self.model, 100 * share,
                                                                                statistics.median(times)))
-        self.assertLess(share, 0.1)
+        self.assertLess(share, 0.4)  # of the 2 that polling takes; the guest takes it for work if its own CPU is held up
         self.assertEqual(len(times), 20, done)
         if self.wakes:
             self.assertLess(statistics.median(times), 60)  # two sleeps of 100 ms at most, were it not for the NIC
