@@ -68,7 +68,7 @@ class Egress {
   Egress(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
 
   // The packet fits (or is not our business to split).
-  void send(rte_mbuf* m) noexcept {
+  [[gnu::always_inline]] void send(rte_mbuf* m) noexcept {
     const NextHop& hop = *meta(m).next_hop;
     switch (hop.action) {
       case Action::kPort:
@@ -82,7 +82,7 @@ class Egress {
         break;
     }
   }
-  void send_in_fragments(rte_mbuf* m, uint16_t mtu) noexcept {
+  [[gnu::noinline]] void send_in_fragments(rte_mbuf* m, uint16_t mtu) noexcept {
     Fragments fragments = fragment_ipv4(m, mtu, context_.pool);
     if (fragments.count == 0) return context_.drop(m, Drop::no_buffer);
     for (rte_mbuf* fragment : fragments.all()) send(fragment);

@@ -137,22 +137,23 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
 
 // Where UDP starts in a packet to one of our addresses, or where it would in a fragment that is not the first. 0: not
 // UDP, or not to be had without looking further than Linux does for us.
-size_t udp_offset(ConstBytes packet) noexcept {
-  if (version_of(packet) == Family::kIpv4) {
-    const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
-    return ip->protocol == kProtocolUdp && ip->destination[0] < 224 ? ip->header_size() : 0;
-  }
-  const auto* ip = reinterpret_cast<const Ipv6Header*>(packet.data());
-  if (ip->destination[0] == 0xff) return 0;
-  if (ip->next_header == kProtocolUdp) return sizeof *ip;
-  if (ip->next_header != kProtocolIpv6Fragment || packet.size() < sizeof *ip + sizeof(Ipv6FragmentHeader)) return 0;
-  const auto* fragment = reinterpret_cast<const Ipv6FragmentHeader*>(packet.data() + sizeof *ip);
-  return fragment->next_header == kProtocolUdp ? sizeof *ip + sizeof *fragment : 0;
+size_t udp_offset(const Ipv4Header& ip) noexcept {
+  return ip.protocol == kProtocolUdp && ip.destination[0] < 224 ? ip.header_size() : 0;
+}
+size_t udp_offset(const Ipv6Header& ip, size_t packet_size) noexcept {
+  if (ip.destination[0] == 0xff) return 0;
+  if (ip.next_header == kProtocolUdp) return sizeof ip;
+  if (ip.next_header != kProtocolIpv6Fragment || packet_size < sizeof ip + sizeof(Ipv6FragmentHeader)) return 0;
+  const auto* fragment = reinterpret_cast<const Ipv6FragmentHeader*>(&ip + 1);
+  return fragment->next_header == kProtocolUdp ? sizeof ip + sizeof *fragment : 0;
+}
+size_t udp_offset(rte_mbuf* m, bool ipv4) noexcept {
+  return ipv4 ? udp_offset(*rte_pktmbuf_mtod(m, const Ipv4Header*))
+              : udp_offset(*rte_pktmbuf_mtod(m, const Ipv6Header*), rte_pktmbuf_data_len(m));
 }
 
-bool may_be_fragment(ConstBytes packet, size_t offset) noexcept {
-  if (version_of(packet) == Family::kIpv6) return offset != sizeof(Ipv6Header);
-  return reinterpret_cast<const Ipv4Header*>(packet.data())->is_fragment();
+bool may_be_fragment(rte_mbuf* m, bool ipv4, size_t offset) noexcept {
+  return ipv4 ? rte_pktmbuf_mtod(m, const Ipv4Header*)->is_fragment() : offset != sizeof(Ipv6Header);
 }
 
 // Of a packet whose addresses stand right in front of its UDP header, which is so unless there are options.
@@ -161,40 +162,40 @@ uint32_t sum_from_addresses(ConstBytes addresses_and_l4, be16 l4_size) noexcept 
 }
 
 // RFC 768, RFC 8200 section 8.1; `l4` ends where the UDP length says.
-bool udp_checksum_holds(rte_mbuf* m, ConstBytes packet, ConstBytes l4) noexcept {
+bool udp_checksum_holds(rte_mbuf* m, bool ipv4, ConstBytes l4) noexcept {
   const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
-  const bool ipv4 = version_of(packet) == Family::kIpv4;
   if (udp.checksum.host() == 0) return ipv4;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
   const size_t addresses_size = ipv4 ? 2 * sizeof(Ipv4Header::source) : 2 * sizeof(Ipv6Header::source);
-  const auto header_size = static_cast<size_t>(l4.data() - packet.data());
+  const auto header_size = static_cast<size_t>(l4.data() - rte_pktmbuf_mtod(m, const std::byte*));
   if (header_size == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header))) [[likely]]
     return checksum_fold(sum_from_addresses({l4.data() - addresses_size, addresses_size + l4.size()}, udp.length)) == 0;
-  return transport_checksum(source_of(packet), destination_of(packet), kProtocolUdp, l4) == 0;
+  return transport_checksum(source_of(bytes_of(m)), destination_of(bytes_of(m)), kProtocolUdp, l4) == 0;
 }
 
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
 // is taken or dropped. What came in fragments is `m` as a whole once the last is there.
 bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexcept {
-  size_t offset = udp_offset(bytes_of(m));
+  const bool ipv4 = family_of(m) == Family::kIpv4;
+  size_t offset = udp_offset(m, ipv4);
   if (offset == 0) return true;
-  if (may_be_fragment(bytes_of(m), offset) && is_fragment(m)) [[unlikely]] {
+  if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
     m = context.reassembly->add(m, context.now);
     if (m == nullptr) return false;
-    offset = udp_offset(bytes_of(m));
+    offset = udp_offset(m, ipv4);
   }
-  const ConstBytes packet = bytes_of(m), l4 = packet.subspan(offset);
+  const ConstBytes l4 = bytes_of(m).subspan(offset);
   if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
   const auto* udp = reinterpret_cast<const UdpHeader*>(l4.data());
   if (!context.published->is_listen_port(udp->destination_port.host())) return true;
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
-  if (!udp_checksum_holds(m, packet, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+  if (!udp_checksum_holds(m, ipv4, l4.first(length))) return discard(context, m, Drop::udp_checksum);
   if (const Drop fault = source_fault(context, m); fault != Drop::count_) return discard(context, m, fault);
 
   PacketMeta& about = meta(m);
-  about.outer_class = ecn_of(packet);
+  about.outer_class = ecn_of(bytes_of(m));
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
   resize(m, offset + length);
   cut_front(m, about.outer_size);

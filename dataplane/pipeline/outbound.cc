@@ -169,7 +169,8 @@ struct Wrapping {
   for (size_t at = 0; at < with.header_size; at += kPiece) std::memcpy(to + at, with.outer.header.data() + at, kPiece);
 }
 
-void fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer, uint8_t tos, size_t size) noexcept {
+[[gnu::always_inline]] inline void fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer,
+                                             uint8_t tos, size_t size) noexcept {
   auto& ip = *reinterpret_cast<Ipv4Header*>(at);
   const be16 total_length(static_cast<uint16_t>(size)), id(context.outer_id);
   context.outer_id = static_cast<uint16_t>(context.outer_id + context.worker_count);
@@ -275,14 +276,6 @@ void seal_burst(WorkerContext& context, Burst& frames) noexcept {
   JobRoom<SealJob> jobs;
   lay_out_jobs(frames.all(), jobs.data());
   context.engine->seal(jobs.first(frames.count));
-  const SealJob* job = jobs.data();
-  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) {
-    const bool offload = context.transmit->offloads(meta(run[0]).outer->port).udp_checksum;
-    for (rte_mbuf* m : run) {
-      if (!offload || !fits(m)) meta(m).message_sum = checksum_add(message_of(*job));
-      ++job;
-    }
-  });
 }
 
 // seal_burst open to all workers; finish_seals() goes on with the frames. False: they are still the caller's.
@@ -322,13 +315,17 @@ void offload_udp_checksum(rte_mbuf* m, UdpHeader& udp, const OuterRoute& outer) 
   udp.checksum = rte_be_to_cpu_16(pseudo);
 }
 
-void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port) noexcept {
+// Who has added up the messages, as far as the ports do not.
+enum class Sums : uint8_t {
+  kNone,       // nobody yet
+  kWithCipher  // whoever sealed them: meta.message_sum
+};
+
+void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port, Sums sums) noexcept {
   UdpHeader& udp = udp_header(rte_pktmbuf_mtod(m, std::byte*), outer.header_size);
-  if (by_port) {
-    offload_udp_checksum(m, udp, outer);
-  } else {
-    udp.checksum = udp_checksum(outer, udp.length, meta(m).message_sum);
-  }
+  if (by_port) return offload_udp_checksum(m, udp, outer);
+  const uint32_t sum = sums == Sums::kNone ? checksum_add(bytes_of(m).subspan(outer.header_size)) : meta(m).message_sum;
+  udp.checksum = udp_checksum(outer, udp.length, sum);
 }
 
 // The outer path is too narrow: DF is clear, and we are the source, so we may split.
@@ -354,7 +351,7 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
 }
 
 // Consecutive messages under one keypair, by one way.
-void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noexcept {
   Peer& peer = *peer_of(run[0]);
   const OuterRoute& outer = *meta(run[0]).outer;
   const bool offload = context.transmit->offloads(outer.port).udp_checksum;
@@ -364,7 +361,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   uint32_t keepalives = 0, too_large = 0;
   for (rte_mbuf* m : run) {
     const bool fits_path = fits(m);
-    fill_udp_checksum(m, outer, offload && fits_path);
+    fill_udp_checksum(m, outer, offload && fits_path, sums);
     const size_t size = rte_pktmbuf_data_len(m) - header_size;
     bytes += size;
     keepalives += size == kDataOverhead;
@@ -384,8 +381,8 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   }
 }
 
-void finish_outer(WorkerContext& context, Burst& frames) noexcept {
-  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
+void finish_outer(WorkerContext& context, Burst& frames, Sums sums) noexcept {
+  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run, sums); });
 }
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
@@ -400,7 +397,7 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
     if (spread_seals(context, packets, clock)) return;
   }
   timed(Stage::seal_burst, seal_burst);
-  timed(Stage::finish_outer, finish_outer);
+  timed(Stage::finish_outer, [](WorkerContext& c, Burst& frames) { finish_outer(c, frames, Sums::kNone); });
   packets.count = 0;
 }
 
@@ -566,7 +563,7 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   if (m == nullptr) return;
   probe.packets[0] = m;
   seal_burst(context, probe);
-  fill_udp_checksum(m, *meta(m).outer, port_adds_up(context, m));
+  fill_udp_checksum(m, *meta(m).outer, port_adds_up(context, m), Sums::kNone);
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, meta(m).outer->l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);
@@ -587,7 +584,7 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
       frames.push(m);
     });
     clock.finished(Stage::seal_burst, frames.count);
-    finish_outer(context, frames);
+    finish_outer(context, frames, Sums::kWithCipher);
     clock.finished(Stage::finish_outer, frames.count);
   }
 }
