@@ -68,6 +68,8 @@ class JsonSocket:
                 data = self.socket.recv(65536)
             except TimeoutError:
                 return None
+            except ConnectionError:
+                data = b""
             if not data:
                 raise rig.RigError("QEMU has closed its socket")
             self.pending += data
@@ -152,9 +154,10 @@ class Guest(rig.Machine):
             yield from ("-netdev", "tap,id=%s,%s=%s,vhost=off" % (nic.name, "fds" if len(nic.taps) > 1 else "fd",
                                                                  descriptors))
             yield from ("-device", json.dumps(self.device_of(nic)))
+        # Linux gives up at boot if its timer seems to stand still, as on a busy host it does: no_timer_check.
         yield from ("-kernel", os.path.join(files, "vmlinuz"), "-initrd", os.path.join(files, "initrd.img"), "-append",
-                    "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.unit=basic.target" +
-                    (" intel_iommu=on" if self.iommu else ""))
+                    "root=/dev/vda rw console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.unit=basic.target "
+                    "no_timer_check" + (" intel_iommu=on" if self.iommu else ""))
         for number, (file, options) in enumerate(((os.path.join(files, "root.ext4"), "snapshot=on"),
                                                   (self.path("tar"), "read-only=on"))):
             yield from ("-drive", "file=%s,if=none,format=raw,id=disk%d,%s" % (file, number, options), "-device",
