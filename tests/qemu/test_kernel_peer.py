@@ -100,7 +100,7 @@ class KernelWireguard:
 
 @unittest.skipIf(guest.missing_for_guest(), guest.missing_for_guest())
 class KernelPeer(unittest.TestCase):
-    time_limit = 120
+    time_limit = 240
 
     @classmethod
     def setUpClass(cls):

@@ -80,7 +80,7 @@ class Service(rig.Gateway):
 class Nics:
     """What every model must do. Subclasses say which it is, and what it can."""
 
-    time_limit = 200
+    time_limit = 300
     model, queues, wakes = "", 1, True
 
     @classmethod
