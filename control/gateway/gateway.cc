@@ -226,7 +226,7 @@ Result<void> Gateway::State::start_dataplane(const config::Model& model) {
 }
 
 Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> model, config::Machine machine) {
-  auto made = LinuxNetwork::create(loop, clock);
+  auto made = LinuxNetwork::create(loop, clock, rng);
   if (!made) return made.error();
   network = std::move(*made);
   wireguard = std::make_unique<Wireguard>(Wireguard::Parts{*dataplane, clock, rng, *network, drops});

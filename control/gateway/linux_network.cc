@@ -12,19 +12,18 @@
 #include <cerrno>
 #include <cstring>
 
-#include "dataplane/forward/flow_hash.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
 
-Result<std::unique_ptr<LinuxNetwork>> LinuxNetwork::create(EventLoop& loop, const Clock& clock) {
+Result<std::unique_ptr<LinuxNetwork>> LinuxNetwork::create(EventLoop& loop, const Clock& clock, Rng& rng) {
   auto netlink = Netlink::open();
   if (!netlink) return netlink.error();
-  return std::unique_ptr<LinuxNetwork>(new LinuxNetwork(loop, clock, std::move(*netlink)));
+  return std::unique_ptr<LinuxNetwork>(new LinuxNetwork(loop, clock, rng, std::move(*netlink)));
 }
 
-LinuxNetwork::LinuxNetwork(EventLoop& loop, const Clock& clock, std::unique_ptr<Netlink> netlink)
-    : loop_(loop), clock_(clock), netlink_(std::move(netlink)) {
+LinuxNetwork::LinuxNetwork(EventLoop& loop, const Clock& clock, Rng& rng, std::unique_ptr<Netlink> netlink)
+    : loop_(loop), clock_(clock), netlink_(std::move(netlink)), flows_(rng), builder_(flows_) {
   loop_.add(netlink_->fd(), EPOLLIN, [this](uint32_t) { receive(); });
 }
 
@@ -196,7 +195,7 @@ Result<void> LinuxNetwork::claim_port(TunnelId tunnel, uint16_t listen_port) {
 
 OuterRoute LinuxNetwork::resolve(const OuterQuery& query) {
   const OuterResolution resolution =
-      resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark});
+      resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark, flows_});
   // Linux never sees the traffic that uses this neighbour, so it is asked to keep the entry fresh.
   if (resolution.neighbour && outer_managed_.insert(*resolution.neighbour).second)
     (void)netlink_->manage_neighbour(*resolution.neighbour);
@@ -206,7 +205,7 @@ OuterRoute LinuxNetwork::resolve(const OuterQuery& query) {
 }
 
 OuterRoute LinuxNetwork::look_up(const OuterQuery& query) const {
-  return resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark}).route;
+  return resolve_outer(model_, own_, {query.remote, query.local, query.listen_port, query.mark, flows_}).route;
 }
 
 uint32_t LinuxNetwork::scope_of(PortId port) const noexcept {
@@ -218,7 +217,7 @@ void LinuxNetwork::ask_for(const NeighbourKey& neighbour) { (void)netlink_->prob
 
 std::optional<NeighbourKey> LinuxNetwork::neighbour_towards(ConstBytes packet) {
   const IpAddress destination = destination_of(packet);
-  const NextHop& hop = builder_.fib().find(destination, flow_hash(packet));
+  const NextHop& hop = builder_.fib().find(destination, flows_.of(packet));
   if (hop.action != NextHop::Action::kPort && hop.action != NextHop::Action::kUnresolved) return std::nullopt;
   const Mirror* mirror = port_mirror(hop.port);
   if (!mirror) return std::nullopt;

@@ -19,6 +19,8 @@
 #include "control/linux/outer_routes.h"
 #include "control/loop/event_loop.h"
 #include "control/wg/outer_routes.h"
+#include "dataplane/base/random.h"
+#include "dataplane/forward/flow_hash.h"
 #include "dataplane/port/port.h"
 
 namespace sluice {
@@ -40,7 +42,7 @@ class Descriptor {  // closes it
 
 class LinuxNetwork final : public OuterRoutes {
  public:
-  static Result<std::unique_ptr<LinuxNetwork>> create(EventLoop& loop, const Clock& clock);
+  static Result<std::unique_ptr<LinuxNetwork>> create(EventLoop& loop, const Clock& clock, Rng& rng);
   ~LinuxNetwork() override;
 
   // Interfaces of ours. Created down; bring_up() after their addresses are set.
@@ -85,7 +87,7 @@ class LinuxNetwork final : public OuterRoutes {
  private:
   static constexpr Nanoseconds kBatch = std::chrono::milliseconds(5);
 
-  LinuxNetwork(EventLoop& loop, const Clock& clock, std::unique_ptr<Netlink> netlink);
+  LinuxNetwork(EventLoop& loop, const Clock& clock, Rng& rng, std::unique_ptr<Netlink> netlink);
   void receive();
   void keep_neighbours_fresh();
   void warn_of_foreign_rules();
@@ -94,6 +96,7 @@ class LinuxNetwork final : public OuterRoutes {
   const Clock& clock_;
   std::unique_ptr<Netlink> netlink_;
   NetworkModel model_;
+  const FlowHash flows_;
   FibBuilder builder_;
   OwnInterfaces own_;
   std::map<PortId, Mirror> ports_;

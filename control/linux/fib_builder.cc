@@ -46,8 +46,9 @@ Action action_of(Route::Type type) {
 
 }  // namespace
 
-FibBuilder::FibBuilder()
-    : published_(std::make_shared<const std::vector<NextHop>>()),
+FibBuilder::FibBuilder(const FlowHash& flows)
+    : flows_(flows),
+      published_(std::make_shared<const std::vector<NextHop>>()),
       published_groups_(std::make_shared<const std::vector<NextHopGroup>>()),
       published_local_(std::make_shared<const LocalAddresses>()) {}
 

@@ -53,13 +53,13 @@ struct FibGarbage {
 
 class FibBuilder {  // control only
  public:
-  FibBuilder();
+  explicit FibBuilder(const FlowHash& flows = {});
 
   // True: fib() is a new table that wants publishing. `changes` is what the model noted since the last call.
   bool update(const NetworkModel& model, const OwnInterfaces& own, const ModelChanges& changes);
 
   Fib fib() {
-    return {map_.view(), *published_, *published_local_, *published_groups_};
+    return {map_.view(), *published_, *published_local_, *published_groups_, flows_};
   }  // valid until the garbage of a later update is destroyed
   FibGarbage take_garbage();
   // Neighbours that next hops have come to stand for since the last call (true), or do no longer (false): Linux does
@@ -116,6 +116,7 @@ class FibBuilder {  // control only
   void render_again(const NetworkModel& model, const NeighbourKey& neighbour);
   bool publish();
 
+  FlowHash flows_;
   OwnInterfaces own_;
   PrefixMap map_;  // prefix -> slot, or Fib::kGroup and a group
   std::map<Prefix, uint32_t> installed_;

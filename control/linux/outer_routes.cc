@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "dataplane/forward/flow_hash.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
@@ -16,11 +15,11 @@ struct Way {
   uint32_t mtu = 0;
 };
 
-// Of the hops of a route, each endpoint always gets the same, in proportion to their weights.
-RouteHop choose_hop(const std::vector<RouteHop>& hops, const Endpoint& remote) {
+// Of the hops of a route, each flow always gets the same, in proportion to their weights.
+RouteHop choose_hop(const std::vector<RouteHop>& hops, uint32_t flow) {
   uint32_t total = 0;
   for (const RouteHop& hop : hops) total += hop.weight;
-  uint32_t at = flow_hash(remote) % total;
+  uint32_t at = flow % total;
   for (const RouteHop& hop : hops) {
     if (at < hop.weight) return hop;
     at -= hop.weight;
@@ -43,7 +42,7 @@ std::optional<Way> find_way(const NetworkModel& model, const OwnInterfaces& own,
       return hop != nullptr && own.tunnels.contains(hop->interface);
     });
     if (route == nullptr || route->type != Route::Type::kUnicast) return std::nullopt;
-    const RouteHop hop = choose_hop(model.usable_hops(*route), remote);
+    const RouteHop hop = choose_hop(model.usable_hops(*route), request.flows.of(remote));
     way.interface = hop.interface;
     if (!hop.gateway.is_none()) way.next_hop = hop.gateway;
     way.preferred_source = route->preferred_source;

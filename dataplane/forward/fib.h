@@ -9,6 +9,7 @@
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
+#include "dataplane/forward/flow_hash.h"
 #include "dataplane/forward/local_addresses.h"
 #include "dataplane/lookup/prefix_map.h"
 #include "dataplane/wire/ip.h"
@@ -48,11 +49,11 @@ class Fib {
  public:
   Fib() = default;
   // `routes` have the numbers of next hops as their values, or kGroup and the number of a group. `local`: what they
-  // lead to kLocal.
+  // lead to kLocal. `flows`: how flows choose within a group.
   static constexpr uint32_t kGroup = 1u << 30;
   Fib(PrefixView routes, std::span<const NextHop> next_hops, const LocalAddresses& local = kAskAlways,
-      std::span<const NextHopGroup> groups = {})
-      : routes_(routes), next_hops_(next_hops), groups_(groups), local_(&local) {}
+      std::span<const NextHopGroup> groups = {}, const FlowHash& flows = {})
+      : routes_(routes), next_hops_(next_hops), groups_(groups), local_(&local), flows_(flows) {}
 
   // Next hops by the value that `routes` have for the destination. Never nullptr: what no route leads to has the action
   // kUnreachable.
@@ -73,6 +74,7 @@ class Fib {
     const NextHopGroup* several = group(value);
     return several != nullptr ? choose(*several, flow_hash) : at(value);
   }
+  uint32_t flow_hash(ConstBytes packet) const noexcept { return flows_.of(packet); }
   const PrefixView& routes() const noexcept { return routes_; }
 
   // Whether the action for an address is kLocal; mostly without a look-up. 4 or 16 bytes in network order.
@@ -96,6 +98,7 @@ class Fib {
   std::span<const NextHop> next_hops_;
   std::span<const NextHopGroup> groups_;
   const LocalAddresses* local_ = &kAskAlways;
+  FlowHash flows_;
 };
 
 }  // namespace sluice

@@ -1,5 +1,7 @@
 #include "dataplane/forward/flow_hash.h"
 
+#include <sodium.h>
+
 #include <cstring>
 
 namespace sluice {
@@ -7,49 +9,59 @@ namespace {
 
 constexpr uint8_t kProtocolTcp = 6, kProtocolSctp = 132;
 
-// Multiply and fold (the finaliser of splitmix64): every bit of the input moves every bit of the result.
-uint64_t mix(uint64_t hash, uint64_t value) noexcept {
-  hash = (hash ^ value) * 0xbf58476d1ce4e5b9;
-  hash = (hash ^ (hash >> 29)) * 0x94d049bb133111eb;
-  return hash ^ (hash >> 32);
-}
+// What is hashed of a packet, one after the other.
+class FlowKey {
+ public:
+  void add(const void* bytes, size_t n) noexcept {
+    std::memcpy(bytes_.data() + size_, bytes, n);
+    size_ += n;
+  }
+  ConstBytes bytes() const noexcept { return {bytes_.data(), size_}; }
 
-template <class Value>
-Value load(const std::byte* at) noexcept {
-  Value value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
+ private:
+  std::array<std::byte, 2 * 16 + 1 + 2 * 2> bytes_;  // addresses, protocol, ports
+  size_t size_ = 0;
+};
 
-// 0: the protocol has none, or they are not there.
-uint32_t ports_of(ConstBytes packet, size_t offset, uint8_t protocol) noexcept {
+// Nothing if the protocol has none, or they are not there.
+void add_ports(FlowKey& key, ConstBytes packet, size_t offset, uint8_t protocol) noexcept {
   const bool has_ports = protocol == kProtocolTcp || protocol == kProtocolUdp || protocol == kProtocolSctp;
-  return has_ports && packet.size() >= offset + sizeof(uint32_t) ? load<uint32_t>(packet.data() + offset) : 0;
+  if (has_ports && packet.size() >= offset + 4) key.add(packet.data() + offset, 4);
 }
 
 }  // namespace
 
-uint32_t flow_hash(ConstBytes packet) noexcept {
-  const std::byte* at = packet.data();
-  uint64_t hash = 0;
+uint32_t FlowHash::of(ConstBytes packet) const noexcept {
+  FlowKey key;
   if (version_of(packet) == Family::kIpv4) {
-    const auto& ip = *reinterpret_cast<const Ipv4Header*>(at);
-    const uint32_t ports = ip.is_fragment() ? 0 : ports_of(packet, ip.header_size(), ip.protocol);
-    hash = mix(hash, load<uint64_t>(reinterpret_cast<const std::byte*>(ip.source.data())));
-    hash = mix(hash, uint64_t{ports} << 8 | ip.protocol);
+    const auto& ip = *reinterpret_cast<const Ipv4Header*>(packet.data());
+    key.add(packet.data() + offsetof(Ipv4Header, source), sizeof ip.source + sizeof ip.destination);
+    key.add(&ip.protocol, sizeof ip.protocol);
+    if (!ip.is_fragment()) add_ports(key, packet, ip.header_size(), ip.protocol);
   } else {
-    const auto& ip = *reinterpret_cast<const Ipv6Header*>(at);
-    const auto* addresses = reinterpret_cast<const std::byte*>(ip.source.data());
-    for (size_t i = 0; i < 2 * sizeof ip.source; i += sizeof(uint64_t)) hash = mix(hash, load<uint64_t>(addresses + i));
-    hash = mix(hash, uint64_t{ports_of(packet, sizeof ip, ip.next_header)} << 8 | ip.next_header);
+    const auto& ip = *reinterpret_cast<const Ipv6Header*>(packet.data());
+    key.add(packet.data() + offsetof(Ipv6Header, source), sizeof ip.source + sizeof ip.destination);
+    key.add(&ip.next_header, sizeof ip.next_header);
+    add_ports(key, packet, sizeof ip, ip.next_header);
   }
-  return static_cast<uint32_t>(hash);
+  return hash(key.bytes());
 }
 
-uint32_t flow_hash(const Endpoint& remote) noexcept {
-  const auto* bytes = reinterpret_cast<const std::byte*>(remote.address.bytes.data());
-  const uint64_t hash = mix(mix(0, load<uint64_t>(bytes)), load<uint64_t>(bytes + sizeof(uint64_t)));
-  return static_cast<uint32_t>(mix(hash, remote.port));
+uint32_t FlowHash::of(const Endpoint& remote) const noexcept {
+  FlowKey key;
+  key.add(remote.address.bytes.data(), remote.address.bytes.size());
+  key.add(&remote.port, sizeof remote.port);
+  return hash(key.bytes());
+}
+
+uint32_t FlowHash::hash(ConstBytes flow) const noexcept {
+  static_assert(crypto_shorthash_siphash24_KEYBYTES == sizeof key_);
+  std::array<unsigned char, crypto_shorthash_siphash24_BYTES> out;
+  crypto_shorthash_siphash24(out.data(), reinterpret_cast<const unsigned char*>(flow.data()), flow.size(),
+                             reinterpret_cast<const unsigned char*>(key_.data()));
+  uint32_t value;
+  std::memcpy(&value, out.data(), sizeof value);
+  return value;
 }
 
 }  // namespace sluice

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "dataplane/forward/flow_hash.h"
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/martian.h"
@@ -221,7 +220,7 @@ void look_up_destination(WorkerContext& context, Burst& packets, StageClock& clo
     rte_mbuf* m = packets.packets[i];
     meta(m).next_hop = &fib.at(values[i]);
     if (const NextHopGroup* several = fib.group(values[i])) [[unlikely]]
-      meta(m).next_hop = &fib.choose(*several, flow_hash(bytes_of(m)));
+      meta(m).next_hop = &fib.choose(*several, fib.flow_hash(bytes_of(m)));
   }
   clock.finished(Stage::look_up_destination, packets.count);
 }

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "dataplane/forward/flow_hash.h"
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
@@ -62,7 +61,10 @@ void find_peers(const PeerTable& table, std::span<const uint32_t> slots, std::sp
 uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, const SharedOwners& several,
                       rte_mbuf* m) noexcept {
   const NextHop* hop = meta(m).next_hop;
-  if (hop == nullptr) hop = &context.published->fib.find(destination_of(bytes_of(m)), flow_hash(bytes_of(m)));
+  if (hop == nullptr) {
+    const Fib& fib = context.published->fib;
+    hop = &fib.find(destination_of(bytes_of(m)), fib.flow_hash(bytes_of(m)));
+  }
   const uint32_t gateway = hop->gateway.is_none() ? PrefixView::kNone : tunnel.allowed_ips.find(hop->gateway);
   return several.contain(gateway) ? gateway : several.latest;
 }

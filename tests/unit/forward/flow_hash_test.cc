@@ -2,15 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 
 #include "tests/support/packet_builder.h"
+#include "tests/support/seeded_rng.h"
 
 namespace sluice::test {
 namespace {
 
-uint32_t hash_of(const Octets& packet) { return flow_hash(packet); }
+uint32_t hash_of(const Octets& packet) { return FlowHash().of(packet); }
 
 TEST(FlowHash, IsTheFlowsAndNothingElses) {
   const auto packet = [](uint16_t port, size_t size, Ipv4Fields fields = {}) {
@@ -26,6 +28,21 @@ TEST(FlowHash, IsTheFlowsAndNothingElses) {
   EXPECT_EQ(hash_of(ipv6(53, "fd02::2")), hash_of(ipv6(53, "fd02::2")));
   EXPECT_NE(hash_of(ipv6(53, "fd02::2")), hash_of(ipv6(54, "fd02::2")));
   EXPECT_NE(hash_of(ipv6(53, "fd02::2")), hash_of(ipv6(53, "fd02::3")));
+}
+
+// An outsider who knows flows that take one way under one key knows nothing of the next.
+TEST(FlowHash, DependsOnItsKey) {
+  SeededRng rng;
+  const FlowHash one(rng), other(rng);
+  const Endpoint remote{*parse_address("192.0.2.1"), 51820};
+  EXPECT_NE(one.of(remote), other.of(remote));
+  EXPECT_EQ(one.of(remote), FlowHash(one).of(remote));
+  std::array<unsigned, 64> buckets{};
+  for (uint16_t port = 0; port < 6400; ++port) {
+    const Octets packet = PacketBuilder(0).udp(1000, port).ipv4("10.1.0.2", "10.2.0.2").build();
+    if (one.of(packet) % 64 == 0) ++buckets[other.of(packet) % 64];
+  }
+  EXPECT_LT(*std::max_element(buckets.begin(), buckets.end()), 12u);  // of about 100
 }
 
 TEST(FlowHash, DoesNotLookBehindThePacket) {
