@@ -1,21 +1,11 @@
-"""MTU that just works: derived, learned from routers, measured where they keep quiet, and jumbo frames."""
+"""MTU that just works: derived, learned from routers, and measured where they keep quiet. Every size: test_sizes.py."""
 import json
 import os
 import re
-import socket
-import struct
-import time
 import unittest
 
 import rig
 from routed import RoutedSites
-
-V4, V6 = socket.AF_INET, socket.AF_INET6
-SO_RCVBUFFORCE = 33  # asm-generic/socket.h
-EMSGSIZE = 90
-# linux/in.h, linux/in6.h
-IP_MTU_DISCOVER, IP_RECVERR, IPV6_MTU_DISCOVER, IPV6_RECVERR = 10, 11, 23, 25
-PMTUDISC_PROBE, PMTUDISC_INTERFACE = 3, 4
 
 
 class Paths(unittest.TestCase):
@@ -119,107 +109,3 @@ class Paths(unittest.TestCase):
         self.addCleanup(server.stop)
         print("outer IPv4, fragments on the way: %.0f Mbit/s" % (self.transfer(sites, 4) / 1e6))
         self.assertEqual(sites.path_mtu(sites.a), 1500)
-
-
-class Jumbo(unittest.TestCase):
-    """Inner packets up to 9,000 bytes: every one arrives intact, or its sender gets the right ICMP."""
-
-    time_limit = 300
-    PORT = 7000
-
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = rig.Lab()
-        cls.addClassCleanup(cls.lab.close)
-        cls.sites = RoutedSites(cls.lab, os.environ["SLUICE_BUILD"], outer=4, mtu=9000, middle=9000).start()
-        rig.wait_until(lambda: "mtu 8920" in cls.sites.a.machine.text("ip", "link", "show", "wg0"), "8920")
-
-    def diagnosis(self):
-        return self.sites.diagnosis()
-
-    def test_memory_is_named(self):
-        self.assertRegex(self.sites.a.gateway.process.output(), r"packet buffers for frames of MTU 9000: \d+ MiB")
-
-    def sockets(self, family, discover):
-        sites = self.sites
-        receiver, sender = sites.b.host.socket(family, socket.SOCK_DGRAM), sites.a.host.socket(family, socket.SOCK_DGRAM)
-        self.addCleanup(receiver.close)
-        self.addCleanup(sender.close)
-        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
-        receiver.bind((sites.b.address(4 if family == V4 else 6), self.PORT))
-        receiver.settimeout(10)
-        if family == V4:
-            sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
-            sender.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        else:
-            sender.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover)
-            sender.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
-        sender.connect((sites.b.address(4 if family == V4 else 6), self.PORT))
-        return sender, receiver
-
-    def arrive(self, sender, receiver, sizes, headers):
-        """Packets of these sizes, headers included, arrive as they were."""
-        sizes = list(sizes)
-        pattern = os.urandom(9000)
-        for start in range(0, len(sizes), 32):
-            expected = {}
-            for size in sizes[start:start + 32]:
-                payload = (struct.pack(">H", size) + pattern)[:size - headers]
-                expected[size] = payload
-                sender.send(payload)
-            got = [receiver.recv(9100) for _ in expected]
-            self.assertCountEqual(got, expected.values())
-
-    def test_every_size_that_fits(self):
-        for family, headers in ((V4, 28), (V6, 48)):
-            for discover in (PMTUDISC_PROBE, PMTUDISC_INTERFACE):
-                sender, receiver = self.sockets(family, discover)
-                before = self.sites.a.gateway.drops()
-                self.arrive(sender, receiver, range(headers, 8921), headers)
-                self.assertEqual(self.sites.a.gateway.drops_since(before), {})
-                sender.close()
-                receiver.close()
-
-    def test_larger_without_df_is_split(self):
-        sender, receiver = self.sockets(V4, PMTUDISC_INTERFACE)
-        self.arrive(sender, receiver, range(8921, 9001), 28)
-
-    def test_larger_with_df_is_refused_with_the_mtu(self):
-        for family, headers in ((V4, 28), (V6, 48)):
-            sender, receiver = self.sockets(family, PMTUDISC_PROBE)
-            for size in range(8921, 9001):
-                sender.send(bytes(size - headers))
-                self.assertEqual(self.refusal(sender), 8920, size)
-                time.sleep(0.002)  # beyond a burst of 50 the gateway says it a thousand times a second
-            receiver.settimeout(0.1)
-            self.assertRaises(TimeoutError, receiver.recv, 9100)
-            sender.close()
-            receiver.close()
-
-    def refusal(self, sender):
-        """The MTU in the ICMP error that arrives for the socket."""
-        def error():
-            try:
-                _, ancillary, _, _ = sender.recvmsg(1, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return None
-            number, _, _, _, _, info, _ = struct.unpack_from("=IBBBBII", ancillary[0][2])
-            return info if number == EMSGSIZE else None
-        mtu = rig.wait_until(error, "an ICMP error", 3)
-        sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return mtu
-
-    def test_smaller_than_a_transport_header(self):
-        """From an IP header alone on: protocol 253 is for experiments"""
-        sites = self.sites
-        for family, headers in ((V4, 20), (V6, 40)):
-            receiver = sites.b.host.socket(family, socket.SOCK_RAW, 253)
-            sender = sites.a.host.socket(family, socket.SOCK_RAW, 253)
-            receiver.settimeout(5)
-            address = sites.b.address(4 if family == V4 else 6)
-            for size in range(0, 40):
-                sender.sendto(bytes(range(size)), (address, 0))
-                packet = receiver.recv(2000)
-                self.assertEqual(packet[headers if family == V4 else 0:], bytes(range(size)))
-            receiver.close()
-            sender.close()
