@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataplane/port/active_backup.h"
 #include "dataplane/port/device.h"
 #include "dataplane/port/dpdk_log.h"
 #include "dataplane/port/frame_size.h"
@@ -98,9 +99,16 @@ struct KernelSide {
 struct Member {
   KernelSide linux_side;
   OwnedEthdev ethdev;
+  std::string interface;  // where its frames come from, if that is one of Linux's
 };
 
 bool is_tap(const Device& device) { return device.driver == "net_tap" || device.driver == "net_tun"; }
+
+std::vector<ActiveBackup::Member> links_of(const std::vector<Member>& members) {
+  std::vector<ActiveBackup::Member> links;
+  for (const Member& member : members) links.push_back({member.ethdev.id(), member.interface});
+  return links;
+}
 
 class EthdevPort final : public Port {
  public:
@@ -119,7 +127,9 @@ class EthdevPort final : public Port {
         speaks_lacp_(!members_.empty() && options.bond == EthdevOptions::Bond::kLacp),
         mtu_(options.mtu),
         device_(describe(options)),
-        locks_(configured.transmit_lock ? configured.transmit_queues : 0) {}
+        locks_(configured.transmit_lock ? configured.transmit_queues : 0) {
+    if (!members_.empty() && !speaks_lacp_) active_backup_.emplace(dpdk_port_, links_of(members_));
+  }
 
   uint16_t receive_queues() const noexcept override { return configured_.receive_queues; }
   uint16_t transmit_queues() const noexcept override { return workers_; }
@@ -213,6 +223,7 @@ class EthdevPort final : public Port {
   uint16_t mtu_;
   std::string device_;
   std::vector<TransmitLock> locks_;
+  std::optional<ActiveBackup> active_backup_;  // of such a bond
 };
 
 Error failed(const EthdevOptions& options, const std::string& what, int status) {
@@ -449,7 +460,7 @@ Result<Member> create_member(const EthdevOptions& options, const Device& device)
   if (Result<void> cleared = clear_stale_socket(options, device.listens_at); !cleared) return cleared.error();
   const Result<uint16_t> dpdk_port = create_ethdev(device, options);
   if (!dpdk_port) return dpdk_port.error();
-  return Member{std::move(*linux_side), OwnedEthdev(*dpdk_port, !device.pci.empty())};
+  return Member{std::move(*linux_side), OwnedEthdev(*dpdk_port, !device.pci.empty()), device.interface};
 }
 
 int add_to_bond(uint16_t bond, uint16_t member) {

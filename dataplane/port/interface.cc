@@ -97,6 +97,13 @@ Result<unsigned> prepare_interface(const std::string& interface, uint16_t mtu) {
   return index;
 }
 
+bool has_carrier(const std::string& interface) {
+  ifreq request{};
+  interface.copy(request.ifr_name, IFNAMSIZ - 1);
+  constexpr int kWanted = IFF_UP | IFF_RUNNING;
+  return ControlSocket().ask(SIOCGIFFLAGS, request) == 0 && (request.ifr_flags & kWanted) == kWanted;
+}
+
 SilencedInterface::SilencedInterface(const std::string& interface) {
   set("/proc/sys/net/ipv4/conf/" + interface + "/rp_filter", "1");
   if (!has_ipv6_addresses(interface)) set("/proc/sys/net/ipv6/conf/" + interface + "/disable_ipv6", "1");

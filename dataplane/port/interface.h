@@ -14,6 +14,9 @@ namespace sluice {
 // interface, no permission, MTU refused.
 Result<unsigned> prepare_interface(const std::string& interface, uint16_t mtu);
 
+// It is up, and so is the link at its other end. An interface that is gone has none.
+bool has_carrier(const std::string& interface);
+
 // Keeps Linux out of the traffic of an interface that we only get copies of (af_packet). To Linux the addresses of the
 // port's mirror are good on every interface: it would answer ARP and ping here a second time, and queue every datagram
 // for our listen ports. While the object lives, IPv4 believes no source here (the routes to all of them lead through

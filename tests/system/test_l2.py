@@ -1,79 +1,14 @@
-"""What is under IP: VLANs, bonds, one port for everything, several ports and tunnels. The other side is Linux's network
+"""What is under IP: VLANs, one port for everything, several ports and tunnels. The other side is Linux's network
 stack: ARP, neighbour discovery and pings are its own; the remote peers are wireguard-go.
 """
-import os
 import socket
 import struct
 import time
-import unittest
 
 import pywg
 import rig
 import trunk
-
-PORT = 51820
-
-GATEWAY = """
-[gateway]
-name = "l2"
-%(ports)s
-%(tunnels)s
-"""
-TUNNEL = """
-[[tunnel]]
-name = "%(name)s"
-private-key-file = "%(name)s.key"
-listen-port = %(port)d
-addresses = ["10.6%(number)d.0.1/24", "fd6%(number)d::1/64"]
-[[tunnel.peer]]
-public-key = "%(public)s"
-endpoint = "%(endpoint)s"
-allowed-ips = ["10.6%(number)d.0.2/32", "fd6%(number)d::2/128"]
-"""
-
-
-class L2Case(unittest.TestCase):
-    time_limit = 60
-
-    def setUp(self):
-        self.lab = rig.Lab()
-        self.addCleanup(self.lab.close)
-        self.machine = self.lab.machine("gateway")
-        self.gateway = None
-
-    def diagnosis(self):
-        return self.gateway.process.output()[-3000:] if self.gateway else "not started"
-
-    def give(self, machine, interface, to):
-        machine.run("ip", "link", "set", interface, "netns", to.pid)
-        to.run("ip", "link", "set", interface, "up")
-
-    def peer(self, machine, number, gateway_key):
-        """wireguard-go as the remote end of tunnel wg<number>; its public key."""
-        key = rig.Key()
-        daemon = rig.WireguardGo(machine, "peer%d" % number).start(key, PORT, "10.6%d.0.2/24" % number,
-                                                                   "fd6%d::2/64" % number)
-        daemon.add_peer(gateway_key.public, ["0.0.0.0/0", "::/0"])
-        return key.public
-
-    def start(self, ports, *tunnels):
-        """tunnels: (number, machine that runs the remote peer, its outer address)"""
-        text = ""
-        for number, machine, address in tunnels:
-            key = rig.Key()
-            self.lab.write("wg%d.key" % number, key.private + "\n")
-            text += TUNNEL % {"name": "wg%d" % number, "number": number, "port": PORT + number,
-                              "public": self.peer(machine, number, key), "endpoint": rig.endpoint(address, PORT)}
-        config = self.lab.write("l2.toml", GATEWAY % {"ports": ports, "tunnels": text})
-        self.gateway = rig.Gateway(self.machine, config, os.environ["SLUICE_BUILD"], name="l2",
-                                   tunnel="wg%d" % tunnels[0][0]).start()
-
-    def ports(self):
-        return {port["name"]: port for port in self.gateway.ask("show")["ports"]}
-
-    def default_route(self, machine, *gateways):
-        for address in gateways:
-            machine.add_route("::/0" if ":" in address else "0.0.0.0/0", address)
+from layer2 import PORT, L2Case
 
 
 class Vlans(L2Case):
@@ -253,79 +188,3 @@ addresses = ["10.1.0.1/24", "fd01::1/64"]
         self.assertEqual(two.ping("10.60.0.2", count=3, source="10.61.0.2"), 3)
         ports = {tunnel["name"]: tunnel["listen_port"] for tunnel in self.gateway.ask("show")["tunnels"]}
         self.assertEqual(ports, {"wg0": PORT, "wg1": PORT + 1})
-
-
-class Bonds(L2Case):
-    """No member's link goes down here: the drivers of kernel interfaces do not tell DPDK of it."""
-
-    def test_active_backup(self):
-        """Two members on a Linux bridge: one carries everything, and nothing goes in circles"""
-        remote = self.lab.machine("remote")
-        self.lab.cable(self.machine, "p0", remote, "eth0")
-        rig.kernel_end(remote, "eth0", "192.0.2.2/24", "2001:db8::2/64")
-        self.start("""
-[[port]]
-name = "wan"
-members = ["tap:m0", "tap:m1"]
-bond = "active-backup"
-addresses = ["192.0.2.1/24", "2001:db8::1/64"]
-""", (0, remote, "192.0.2.2"))
-        self.machine.run("ip", "link", "add", "br0", "type", "bridge")
-        for member in ("m0", "m1"):  # a bridge keeps what is for a port's own address
-            self.machine.run("ip", "link", "set", member, "address", "02:00:00:00:09:0" + member[1])
-        for port in ("m0", "m1", "p0"):
-            self.machine.run("ip", "link", "set", port, "master", "br0", "up")
-        self.machine.run("ip", "link", "set", "br0", "up")
-        for address in ("10.60.0.2", "fd60::2"):
-            self.machine.reaches(address)
-            self.assertEqual(self.machine.ping(address, count=5), 5)
-        self.assertEqual(self.ports()["wan"]["device"], "active-backup:tap:m0+tap:m1")
-        sent = {member: int(self.machine.text("cat", "/sys/class/net/%s/statistics/rx_packets" % member))
-                for member in ("m0", "m1")}
-        self.assertGreaterEqual(sent["m0"], 10)
-        self.assertEqual(sent["m1"], 0)
-
-    def test_lacp(self):
-        """Two gateways and two cables between them, which carry nothing until both sides have agreed"""
-        other = self.lab.machine("other")
-        for member in ("m0", "m1"):
-            self.lab.cable(self.machine, member, other, member)
-        captures = [other.start("tcpdump", "-i", member, "-n", "-v", "-l", "ether proto 0x8809")
-                    for member in ("m0", "m1")]
-        for capture in captures:
-            capture.ready(lambda: "listening on" in capture.output(), "tcpdump to listen")
-        keys = {"gateway": rig.Key(), "other": rig.Key()}
-        gateways = []
-        for number, (machine, far) in enumerate(((self.machine, "other"), (other, "gateway")), 1):
-            self.lab.write("wg-%s.key" % machine.name, keys[machine.name].private)
-            config = self.lab.write("lacp-%d.toml" % number, """
-[gateway]
-name = "%(name)s"
-[[port]]
-name = "wan"
-members = ["af_packet:m0", "af_packet:m1"]
-bond = "lacp"
-addresses = ["192.0.2.%(number)d/24"]
-[[port]]
-name = "tagged"
-parent = "wan"
-vlan = 7
-addresses = ["10.7.0.%(number)d/24"]
-[[tunnel]]
-name = "wg0"
-private-key-file = "wg-%(name)s.key"
-listen-port = 51820
-addresses = ["10.60.0.%(number)d/24"]
-[[tunnel.peer]]
-public-key = "%(public)s"
-endpoint = "192.0.2.%(far)d:51820"
-allowed-ips = ["10.60.0.%(far)d/32"]
-""" % {"name": machine.name, "number": number, "far": 3 - number, "public": keys[far].public})
-            gateways.append(rig.Gateway(machine, config, os.environ["SLUICE_BUILD"], name=machine.name).start())
-        self.gateway = gateways[0]
-        self.machine.reaches("10.60.0.2", timeout=30)
-        for address in ("192.0.2.2", "10.60.0.2", "10.7.0.2"):
-            self.machine.reaches(address)
-            self.assertEqual(self.machine.ping(address, count=5), 5)
-        for capture in captures:
-            self.assertIn("Synchronization, Collecting, Distributing]", capture.output(), "as tcpdump reads the LACPDUs")
