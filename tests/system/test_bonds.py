@@ -68,7 +68,7 @@ members = ["%s", "%s"]
 bond = "active-backup"
 addresses = ["192.0.2.1/24", "2001:db8::1/64"]
 """
-    LONGEST = 25  # pings lost while another member takes over: half a second
+    LONGEST = 50  # pings lost while another member takes over: a second
 
     def setUp(self):
         super().setUp()
