@@ -41,7 +41,7 @@ name = "%(name)s"
 
 [[port]]
 name = "wan"
-device = "af_packet:wan0"
+device = "%(device)s"
 addresses = ["192.0.2.1/24", "2001:db8::1/64"]
 
 [[tunnel]]
@@ -132,7 +132,7 @@ class PeeringCase(unittest.TestCase):
 
     time_limit = 60
     daemon, environment = "sluiced", {}
-    more_config = ""
+    device, more_config = "af_packet:wan0", ""
 
     @classmethod
     def setUpClass(cls):
@@ -142,7 +142,6 @@ class PeeringCase(unittest.TestCase):
         cls.gateway_machine, cls.x = cls.lab.machine("gateway"), cls.lab.machine("x")
         cls.lay_cables()
         cls.key = KeyPair.generate()
-        cls.x.sysctl("net.ipv6.conf.eth0.router_solicitations", 0)
         cls.gateway_machine.sysctl("net.ipv6.conf.default.router_solicitations", 0)
         cls.gateway_machine.sysctl("net.ipv6.conf.default.accept_dad", 0)
         cls.start_gateway()
@@ -153,6 +152,11 @@ class PeeringCase(unittest.TestCase):
     @classmethod
     def lay_cables(cls):
         cls.lab.cable(cls.gateway_machine, "wan0", cls.x, "eth0")
+        cls.address_x()
+
+    @classmethod
+    def address_x(cls):
+        cls.x.sysctl("net.ipv6.conf.eth0.router_solicitations", 0)
         rig.kernel_end(cls.x, "eth0", *["%s/24" % a[socket.AF_INET] for a in (X_OUTER, X_OTHER)],
                        *["%s/64" % a[socket.AF_INET6] for a in (X_OUTER, X_OTHER)])
 
@@ -167,7 +171,7 @@ class PeeringCase(unittest.TestCase):
                                                                      GATEWAY_INNER6 + "/64")
             return
         cls.lab.write("gateway.key", b64(cls.key.private) + "\n")
-        config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering"} + cls.more_config)
+        config = cls.lab.write("gateway.toml", CONFIG % {"name": "peering", "device": cls.device} + cls.more_config)
         cls.gateway = rig.Gateway(cls.gateway_machine, config, cls.build, name="peering",
                                   daemon=cls.daemon).start(environment=cls.environment)
 

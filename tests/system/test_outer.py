@@ -1,17 +1,23 @@
 """Outer packets that no honest kernel sends: fragments, lengths, checksums, options and tags, frame by frame."""
+import contextlib
 import itertools
 import os
+import random
 import socket
 import struct
 import time
+import unittest
 
 import pywg
+import rig
 from peering import AGAINST_WIREGUARD_GO, NO_GATEWAY, GATEWAY_OUTER, PORT, X_INNER4, X_INNER6, X_OUTER, X_PORT, PeeringCase, diverges, echo
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
-class OuterPackets(PeeringCase):
+class OuterCase(PeeringCase):
+    """X's frames are made here, byte by byte."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -56,6 +62,8 @@ class OuterPackets(PeeringCase):
             self.frame(packet, **options)
         self.assertIsNone(udp.receive(0.15 if AGAINST_WIREGUARD_GO else 0.02, want=pywg.DATA), what)
 
+
+class OuterPackets(OuterCase):
     def test_good_control(self):
         """What the other tests spoil is good."""
         udp, peer = self.session()
@@ -137,45 +145,6 @@ class OuterPackets(PeeringCase):
             self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "the answer to what was put together")
         self.assert_alive(udp, peer, 3)
 
-    def fragment6(self, payload, begin, end, ident):
-        more = end < len(payload)
-        header = struct.pack(">BBHI", 17, 0, begin | more, ident)
-        return pywg.ipv6(X_OUTER[V6], GATEWAY_OUTER[V6], 44, header + payload[begin:end])
-
-    def inner_echo6(self, size):
-        return pywg.ipv6(X_INNER6, "fd77::1", 58, pywg.icmp6_echo(X_INNER6, "fd77::1", 7, 9, bytes(size)))
-
-    def test_outer_fragments_over_ipv6(self):
-        """D-13: in every order"""
-        udp, peer = self.session(V6)
-        for ident, order in enumerate(itertools.permutations(((0, 104), (104, 304), (304, None)))):
-            payload = self.udp6(peer.session.encrypt(self.inner_echo6(400)))[40:]
-            udp.drain()
-            with self.drops():
-                for begin, end in order:
-                    self.assertIsNone(udp.receive(0, want=pywg.DATA))
-                    self.frame(self.fragment6(payload, begin, end or len(payload), ident))
-                self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), order)
-
-    @diverges("leaves fragments to Linux, which counts them nowhere we look")
-    def test_outer_fragments_that_do_not_fit(self):
-        """Overlapping, incomplete, impossible: dropped by name, and whole messages pass as before"""
-        udp, peer = self.session(V6)
-        payload = self.udp6(peer.session.encrypt(self.inner_echo6(400)))[40:]
-        udp.drain()
-        with self.drops(fragment_refused=3):
-            for begin, end in ((0, 200), (104, 304), (200, len(payload))):
-                self.frame(self.fragment6(payload, begin, end, 900))
-        with self.drops(fragment_timeout=1):
-            self.frame(self.fragment6(payload, 0, 200, 901))
-            time.sleep(1.2)
-            udp.send(peer.session.keepalive())  # something for the worker to look at the time for
-        with self.drops(fragment_malformed=1):
-            self.frame(self.fragment6(payload, 0, 100, 902))
-        self.assertIsNone(udp.receive(0.1, want=pywg.DATA))
-        udp.send(peer.session.encrypt(self.inner_echo6(400)))
-        self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA))
-
     def test_initiation_in_fragments(self):
         """M-24"""
         udp, peer = self.udp(), self.add_peer()
@@ -234,6 +203,157 @@ class OuterPackets(PeeringCase):
         self.assertIsNotNone(udp.receive(2.0, want=pywg.RESPONSE), "the forged initiation is believed")
         self.provoke(X_INNER4)
         self.assertIsNone(udp.receive(0.5, want=pywg.DATA), "data under a key nobody confirmed")
+
+
+@unittest.skipIf(NO_GATEWAY, "what fragments become is Linux's business there")
+class OuterFragments(OuterCase):
+    """A tap device for a port: af_packet would leave IPv4 fragments to Linux, a NIC leaves them as they are."""
+
+    device = "tap:wan0"
+    ORIGINAL = ((0, 104), (104, 200), (200, 304), (304, None))  # of a datagram of about 500 bytes
+    WAITS = 1.0  # seconds for the rest of a packet
+
+    @classmethod
+    def lay_cables(cls):
+        pass
+
+    @classmethod
+    def start_gateway(cls):
+        super().start_gateway()
+        cls.gateway_machine.run("ip", "link", "set", "wan0", "name", "eth0", "netns", cls.x.pid)
+        cls.x.run("ip", "link", "set", "eth0", "address", "02:00:00:00:00:02", "up")  # the device's own is the gateway's
+        cls.address_x()
+
+    def setUp(self):
+        super().setUp()
+        self.idents = itertools.count(1)
+
+    def families(self):
+        """Each with a session, and proof that it lives on."""
+        for family in (V4, V6):
+            self.wg_remove_peers()
+            udp, peer = self.session(family)
+            udp.drain()
+            yield family, udp, peer
+            udp.drain()
+            udp.send(peer.session.encrypt(self.inner(family)))
+            self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "whole messages pass as before")
+            udp.close()
+
+    def inner(self, family, size=400):
+        return (pywg.ipv6(X_INNER6, "fd77::1", 58, pywg.icmp6_echo(X_INNER6, "fd77::1", 7, 9, bytes(size)))
+                if family == V6 else echo(2, size=size))
+
+    def datagram(self, family, peer, size=400):
+        message = peer.session.encrypt(self.inner(family, size))
+        return self.udp6(message)[40:] if family == V6 else self.udp4(message)[20:]
+
+    def fragment(self, family, payload, begin, end, ident):
+        end = len(payload) if end is None else end
+        more = end < len(payload)
+        if family == V4:
+            return pywg.ipv4(X_OUTER[V4], GATEWAY_OUTER[V4], 17, payload[begin:end], ident=ident,
+                             frag=more << 13 | begin // 8)
+        header = struct.pack(">BBHI", 17, 0, begin | more, ident)
+        return pywg.ipv6(X_OUTER[V6], GATEWAY_OUTER[V6], 44, header + payload[begin:end])
+
+    def send(self, family, payload, ranges):
+        ident = next(self.idents)
+        for begin, end in ranges:
+            self.frame(self.fragment(family, payload, begin, end, ident))
+
+    def until_dropped(self, before, count, allowed):
+        """So many have been dropped, each under one of the names; by name."""
+        moved = lambda: self.gateway.drops_since(before)
+        with contextlib.suppress(rig.RigError):
+            rig.wait_until(lambda: sum(moved().values()) >= count, "", 5)
+        self.assertLessEqual(set(moved()), set(allowed))
+        self.assertEqual(sum(moved().values()), count, moved())
+        return moved()
+
+    def test_every_order(self):
+        """D-13"""
+        for family, udp, peer in self.families():
+            with self.drops():
+                for order in itertools.permutations(self.ORIGINAL):
+                    payload, ident = self.datagram(family, peer), next(self.idents)
+                    for begin, end in order:
+                        self.assertIsNone(udp.receive(0, want=pywg.DATA))
+                        self.frame(self.fragment(family, payload, begin, end, ident))
+                    self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), order)
+
+    def test_packets_among_each_other(self):
+        """Fragments of eight packets, of as many sizes, in any order"""
+        shuffle = random.Random(4).shuffle
+        for family, udp, peer in self.families():
+            frames = []
+            for size in range(400, 1200, 100):
+                payload, ident = self.datagram(family, peer, size), next(self.idents)
+                frames += [self.fragment(family, payload, begin, end, ident) for begin, end in self.ORIGINAL]
+            shuffle(frames)
+            with self.drops():
+                for frame in frames:
+                    self.frame(frame)
+                for _ in range(8):
+                    self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA))
+
+    def test_overlaps(self):
+        """RFC 5722: a packet with fragments that overlap, or are the same twice, is given up as a whole"""
+        tricks = (
+            ((0, 104), (96, 200), (200, None)),  # by one unit
+            ((0, 104), (0, 104), (104, None)),  # the first twice
+            ((0, 200), (48, 104), (200, None)),  # one inside another
+            ((0, 104), (104, 200), (104, 200), (200, None)),  # one in the middle twice
+            ((96, 200), (200, None), (0, 104)),  # what overlaps comes before what is overlapped
+            ((0, 200), (104, None), (200, 304)),  # the last one too early
+        )
+        for family, udp, peer in self.families():
+            for trick in tricks:
+                before = self.gateway.drops()
+                self.send(family, self.datagram(family, peer), trick)
+                moved = self.until_dropped(before, len(trick), ("fragment_refused", "fragment_timeout"))
+                self.assertIn("fragment_refused", moved, trick)
+                self.assertIsNone(udp.receive(0, want=pywg.DATA), trick)
+
+    def test_incomplete(self):
+        """One is missing, each in turn: the others wait for a second"""
+        for family, udp, peer in self.families():
+            before, begin = self.gateway.drops(), time.monotonic()
+            for missing in self.ORIGINAL:
+                self.send(family, self.datagram(family, peer), [one for one in self.ORIGINAL if one != missing])
+            self.until_dropped(before, 3 * len(self.ORIGINAL), ("fragment_timeout",))
+            self.assertGreaterEqual(time.monotonic() - begin, self.WAITS)
+            self.assertIsNone(udp.receive(0, want=pywg.DATA))
+
+    def test_impossible(self):
+        """No multiple of eight bytes but the last; too many; more than a packet may have"""
+        for family, _, peer in self.families():
+            payload = self.datagram(family, peer)
+            with self.drops(fragment_malformed=1):
+                self.send(family, payload, [(0, 100)])
+            before = self.gateway.drops()
+            self.send(family, payload, [(at, at + 40 if at < 320 else None) for at in range(0, 360, 40)])
+            moved = self.until_dropped(before, 9, ("fragment_refused", "fragment_timeout"))
+            self.assertIn("fragment_refused", moved)
+            with self.drops(fragment_malformed=1):
+                self.frame(self.fragment(family, bytes(65700), 65528, 65600, next(self.idents)))
+
+    def test_memory_is_bounded(self):
+        """Beginnings of packets that never end, faster than they expire: others pass, and all of them are accounted for"""
+        count, at_a_time = 3000, 512
+        for family, udp, peer in self.families():
+            payload, before, begin = self.datagram(family, peer), self.gateway.drops(), time.monotonic()
+            for number in range(count):
+                self.send(family, payload, [(0, 104)])
+                if number % 500 == 250:
+                    udp.send(peer.session.encrypt(self.inner(family)))
+                    self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "whole messages pass meanwhile")
+            moved = self.until_dropped(before, count, ("fragments_full", "fragment_timeout"))
+            self.assertGreater(moved["fragments_full"], 0)
+            self.assertLessEqual(moved["fragment_timeout"], at_a_time * (1 + (time.monotonic() - begin) / self.WAITS))
+            with self.drops():
+                self.send(family, self.datagram(family, peer), self.ORIGINAL)
+                self.assertIsNotNone(udp.receive(3.0, want=pywg.DATA), "there is room again")
 
 
 def mac(text):
