@@ -7,6 +7,8 @@ import unittest
 
 import rig
 from daemons import Dhclient, Dnsmasq, Keepalived
+from layer2 import L2Case
+from trunk import Trunk
 
 PORTS = """
 [gateway]
@@ -226,3 +228,40 @@ class Dhcp(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 3)
         self.network.host.reaches(self.network.REMOTE, timeout=5)
         self.assertEqual(self.network.host.ping(self.network.REMOTE, count=10, interval=0.05), 10)
+
+
+class DhcpOnAVlan(L2Case):
+    """The same on a VLAN of a cable, where the provider is: its mirror sends what dhclient sends tagged."""
+
+    PORTS = """
+[[port]]
+name = "trunk"
+device = "af_packet:trunk0"
+[[port]]
+name = "wan"
+parent = "trunk"
+vlan = 10
+"""
+
+    def diagnosis(self):
+        return "\n".join([super().diagnosis(), self.server.output()[-3000:], self.client.output()[-3000:]])
+
+    def test_the_tunnel_comes_up_over_a_lease(self):
+        wire, provider = self.lab.machine("wire"), self.lab.machine("provider")
+        self.lab.cable(self.machine, "trunk0", wire, "eth0")
+        trunk = Trunk(wire, "eth0", 10, 20)
+        self.addCleanup(trunk.close)
+        self.give(wire, "v10", provider)
+        rig.kernel_end(provider, "v10", "192.0.2.254/24")
+        self.start(self.PORTS, (0, provider, "192.0.2.254"))
+        self.assertEqual(self.machine.text("ip", "-4", "address", "show", "dev", "wan"), "")
+        self.server = Dnsmasq(provider, "v10", "--dhcp-range=192.0.2.100,192.0.2.120,2m",
+                              "--dhcp-option=option:router,192.0.2.254")
+        self.client = Dhclient(self.machine, "wan")
+        rig.wait_until(lambda: "bound to" in self.client.output(), "a lease", 20)
+        address = re.search(r"bound to ([\d.]+)", self.client.output())[1]
+        self.assertIn(address + "/24", self.machine.text("ip", "-4", "address", "show", "dev", "wan"))
+        self.assertIn("default via 192.0.2.254 dev wan", self.machine.text("ip", "route"))
+        self.machine.reaches("10.60.0.2")
+        self.assertEqual(self.machine.ping("10.60.0.2", count=10, interval=0.05), 10)
+        self.assertEqual(provider.text("wg", "show", "peer0", "endpoints").split()[1], address + ":51820")
