@@ -112,7 +112,8 @@ bool LinuxNetwork::update(MonoTime now) {
   return !changes_.empty() || fib_changed_;
 }
 
-// What fails now is asked for again when a packet needs it.
+// What fails now is asked for again when a packet needs it. One that somebody deletes is asked for at once: no packet
+// may come to do so, because flows avoid next hops whose neighbour is not known.
 void LinuxNetwork::keep_neighbours_fresh() {
   for (const auto& [key, used] : builder_.take_neighbour_changes()) {
     const Neighbour* known = model_.neighbour(key);
@@ -122,6 +123,9 @@ void LinuxNetwork::keep_neighbours_fresh() {
     if (!used && table_managed_.erase(key) != 0 && !outer_managed_.contains(key))
       (void)netlink_->release_neighbour(key);
   }
+  for (const NeighbourKey& key : changes_.neighbours)
+    if (model_.neighbour(key) == nullptr && (table_managed_.contains(key) || outer_managed_.contains(key)))
+      (void)netlink_->manage_neighbour(key);
 }
 
 void LinuxNetwork::warn_of_foreign_rules() {
