@@ -25,7 +25,7 @@ struct OuterRequest {
       cached_local;  // source that the peer's packets were last sent to; used while it is still ours. none: choose
   uint16_t listen_port = 0;
   uint32_t mark = 0;  // the tunnel's, for the policy rules
-  FlowHash flows;     // chooses among several next hops
+  FlowHash flows{};   // chooses among several next hops
 };
 
 // Routes through our own tunnels do not exist here: a default route into the tunnel does not swallow the tunnel's own
