@@ -87,8 +87,6 @@ void Wireguard::on_event(const Event& event) {
       peer->home = event.worker;  // what waits for the handshake waits there
       start_handshake(*peer);
       break;
-    case EventKind::kActivity:
-      break;
     case EventKind::kKeyConfirmed:
       confirm_key(*peer, event.index);
       break;

@@ -20,7 +20,6 @@ namespace sluice {
 
 enum class EventKind : uint8_t {
   kNeedHandshake,  // no usable key to send under, or one that wants replacing. Pending bit in the peer
-  kActivity,       // a stamp went from 0 to set: control may need an earlier deadline. Pending bit in the peer
   kKeyConfirmed,   // first authentic data under `index`: promote it. Posted until the ring takes it
   kEndpointMoved,  // authentic data from `remote` (to our `local`), which is not where we send to
 };

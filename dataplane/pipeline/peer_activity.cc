@@ -3,19 +3,16 @@
 namespace sluice {
 namespace {
 
-// Stored only when it changed by a tick: the line stays shared between workers under load. 0 -> set is news to control.
-void refresh(WorkerContext& context, Peer& peer, std::atomic<int64_t>& stamp) noexcept {
+// Stored only when it changed by a tick: the line stays shared between workers under load.
+void refresh(MonoTime now, std::atomic<int64_t>& stamp) noexcept {
   const int64_t before = stamp.load(std::memory_order_relaxed);
-  if (before != 0 && context.now.ns - before < kStampTick) return;
-  stamp.store(context.now.ns, std::memory_order_relaxed);
-  if (before == 0 && !post_once(context, peer, EventKind::kActivity)) stamp.store(0, std::memory_order_relaxed);
+  if (before == 0 || now.ns - before >= kStampTick) stamp.store(now.ns, std::memory_order_relaxed);
 }
 
 // Marks the first of a series. True: this was it.
-bool begin(WorkerContext& context, Peer& peer, std::atomic<int64_t>& since) noexcept {
+bool begin(MonoTime now, std::atomic<int64_t>& since) noexcept {
   if (since.load(std::memory_order_relaxed) != 0) return false;
-  since.store(context.now.ns, std::memory_order_relaxed);
-  if (!post_once(context, peer, EventKind::kActivity)) since.store(0, std::memory_order_relaxed);
+  since.store(now.ns, std::memory_order_relaxed);
   return true;
 }
 
@@ -35,19 +32,19 @@ bool post_once(WorkerContext& context, Peer& peer, EventKind kind) noexcept {
   return false;
 }
 
-void note_sent(WorkerContext& context, Peer& peer, Traffic sent) noexcept {
+void note_sent(const WorkerContext& context, Peer& peer, Traffic sent) noexcept {
   clear(peer.unacknowledged_data_received_since);
   if (peer.need_another_keepalive.load(std::memory_order_relaxed))
     peer.need_another_keepalive.store(false, std::memory_order_relaxed);
-  if (sent.messages != 0) refresh(context, peer, peer.last_sent_any);
-  if (sent.data != 0) begin(context, peer, peer.unanswered_data_sent_since);
+  if (sent.messages != 0) refresh(context.now, peer.last_sent_any);
+  if (sent.data != 0) begin(context.now, peer.unanswered_data_sent_since);
 }
 
-void note_received(WorkerContext& context, Peer& peer, Traffic received) noexcept {
+void note_received(const WorkerContext& context, Peer& peer, Traffic received) noexcept {
   clear(peer.unanswered_data_sent_since);
-  if (received.messages != 0) refresh(context, peer, peer.last_received_any);
+  if (received.messages != 0) refresh(context.now, peer.last_received_any);
   if (received.data == 0) return;
-  const bool first = begin(context, peer, peer.unacknowledged_data_received_since);
+  const bool first = begin(context.now, peer.unacknowledged_data_received_since);
   const bool more = !first || received.data > 1;
   if (more && !peer.need_another_keepalive.load(std::memory_order_relaxed))
     peer.need_another_keepalive.store(true, std::memory_order_relaxed);

@@ -1,5 +1,5 @@
 // What workers tell control about a peer: the stamps its timers are evaluated from (their rules:
-// control/noise/timers.h) and events that are pending at most once.
+// control/noise/timers.h), in silence, and events that are pending at most once.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Traffic {
   uint32_t messages = 0;  // authenticated ones, keepalives included
   uint32_t data = 0;      // those that were not empty
 };
-void note_sent(WorkerContext& context, Peer& peer, Traffic sent) noexcept;
-void note_received(WorkerContext& context, Peer& peer, Traffic received) noexcept;
+void note_sent(const WorkerContext& context, Peer& peer, Traffic sent) noexcept;
+void note_received(const WorkerContext& context, Peer& peer, Traffic received) noexcept;
 
 }  // namespace sluice
