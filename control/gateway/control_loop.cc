@@ -16,7 +16,7 @@ constexpr Nanoseconds kLongestSleep = std::chrono::seconds(1);
 
 void ControlLoop::run() {
   Doorbell& bell = core_.dataplane.control_bell();
-  core_.loop.add(bell.fd(), EPOLLIN, [&bell](uint32_t) { bell.woke_up(); });
+  core_.loop.add(bell.fd(), EPOLLIN, [&bell](uint32_t) { bell.clear(); });
   while (!stop_) {
     if (turn()) {
       core_.loop.wait(Nanoseconds(0));

@@ -48,10 +48,11 @@ void Doorbell::prepare_sleep() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with the fence in ring()
 }
 
-void Doorbell::woke_up() noexcept {
-  sleeping_.store(false, std::memory_order_relaxed);
+void Doorbell::woke_up() noexcept { sleeping_.store(false, std::memory_order_relaxed); }
+
+void Doorbell::clear() noexcept {
   uint64_t rung;
-  [[maybe_unused]] const ssize_t n = read(fd_, &rung, sizeof rung);  // EAGAIN: woken by something else
+  [[maybe_unused]] const ssize_t n = read(fd_, &rung, sizeof rung);
 }
 
 void Doorbell::ring() noexcept {

@@ -55,9 +55,10 @@ struct Command {
 };
 
 // Wakes a thread that sleeps in epoll on fd(). Protocol: the sleeper calls prepare_sleep(), then looks at its rings
-// once more, then sleeps, then woke_up(). The other side calls ring() after it has enqueued (Mailbox does). Both have a
-// full fence between their store and their load, so one of the two sees the other (Dekker); a system call is made only
-// if the other side sleeps, and once per sleep.
+// once more, then sleeps, then woke_up(), and clear() if fd() was readable: most sleeps end for another reason. The
+// other side calls ring() after it has enqueued (Mailbox does). Both have a full fence between their store and their
+// load, so one of the two sees the other (Dekker); a system call is made only if the other side sleeps, and once per
+// sleep.
 class Doorbell {
  public:
   Doorbell();
@@ -66,7 +67,8 @@ class Doorbell {
   Doorbell& operator=(const Doorbell&) = delete;
   int fd() const noexcept { return fd_; }  // negative: the process has no descriptor left
   void prepare_sleep() noexcept;
-  void woke_up() noexcept;  // also empties the descriptor
+  void woke_up() noexcept;
+  void clear() noexcept;  // a ring that came too late for one sleep ends the next
   void ring() noexcept;
 
  private:

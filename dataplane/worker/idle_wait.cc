@@ -44,6 +44,7 @@ void IdleWait::sleep(std::chrono::nanoseconds longest) noexcept {
 
 void IdleWait::finish() noexcept {
   bell_.woke_up();
+  if (descriptors_[0].revents != 0) bell_.clear();
   for (const ReceiveQueue& q : queues_) {
     if (q.port->wakeup(q.queue).kind == Wakeup::Kind::kInterrupt) q.port->arm_interrupt(q.queue, false);
   }

@@ -228,6 +228,7 @@ void Worker::State::go_offline() noexcept {
 
 // Packets of control, in the order in which it posted them within each kind.
 unsigned Worker::State::run_commands() noexcept {
+  if (!mailbox.worker_has_work()) return 0;
   Command commands[kCommandsPerPoll];
   StageClock clock(stats);
   const unsigned n = mailbox.take_commands(commands, kCommandsPerPoll);

@@ -155,6 +155,7 @@ TEST(Doorbell, IsSilentWhileNobodySleeps) {
   bell.ring();
   EXPECT_TRUE(readable(bell.fd()));
   bell.woke_up();
+  bell.clear();
   EXPECT_FALSE(readable(bell.fd()));
   bell.ring();
   EXPECT_FALSE(readable(bell.fd()));
@@ -169,6 +170,7 @@ TEST(Doorbell, PostingRingsTheSideThatTakes) {
     post();
     const bool rung = readable(bell.fd());
     bell.woke_up();
+    bell.clear();
     return rung;
   };
   const PacketPool pool = test::small_pool();
@@ -207,6 +209,7 @@ TEST(Doorbell, NeverLosesAWakeUp) {
     }
     lost += !saw_work && !readable(box->worker_bell.fd());
     box->worker_bell.woke_up();
+    box->worker_bell.clear();
     Command command;
     EXPECT_EQ(box->take_commands(&command, 1), 1u);
   }
