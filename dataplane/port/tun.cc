@@ -27,10 +27,7 @@ constexpr unsigned kUdpIpv4 = 0x20, kUdpIpv6 = 0x40;
 class TunQueue {
  public:
   TunQueue(int fd, const Buffers& buffers, bool udp_offload) : fd_(fd), buffers_(buffers), udp_offload_(udp_offload) {}
-  ~TunQueue() {
-    rte_pktmbuf_free(spare_);
-    close(fd_);
-  }
+  ~TunQueue() { close(fd_); }
   TunQueue(const TunQueue&) = delete;
   TunQueue& operator=(const TunQueue&) = delete;
 
@@ -40,29 +37,24 @@ class TunQueue {
   PortCounters counters() const noexcept { return counters_.read(); }
 
  private:
-  struct Read {
-    VnetHeader header;
-    size_t size = 0;  // of the packet
-  };
-  std::optional<Read> read_packet() noexcept;
-  uint16_t take(const Read& read, rte_mbuf** packets) noexcept;
+  bool read_frame() noexcept;
   uint16_t cut(rte_mbuf** packets, uint16_t n) noexcept;
   void write_burst(std::span<rte_mbuf*> packets) noexcept;
-
-  // A packet that fits is read into an mbuf and stays there. The rest of a longer one lands in overflow_, and what the
-  // mbuf has of it is put in front.
-  static constexpr size_t kFront = 4096;
-  size_t spare_room() const noexcept { return std::min(Buffers::room(buffers_.usual), kFront); }
 
   const int fd_;
   const Buffers buffers_;
   const bool udp_offload_;
-  rte_mbuf* spare_ = nullptr;  // to read into
-  Segmentation plan_;          // of a super-frame that lies in overflow_
+  Segmentation plan_;  // of what lies in frame_
   unsigned next_segment_ = 0;
   Coalescer coalescer_;
   LivePortCounters counters_;
-  alignas(64) std::array<std::byte, kFront + kMaxSuperFrame> overflow_;
+  // Read in one piece and copied from here: to tell the kernel of several pieces costs more than to copy a small
+  // packet.
+  struct Frame {
+    VnetHeader header;
+    std::byte packet[kMaxSuperFrame];
+  };
+  alignas(64) Frame frame_;
 };
 
 class TunPort final : public Port {
@@ -101,56 +93,22 @@ class TunPort final : public Port {
 
 uint16_t TunQueue::receive(rte_mbuf** packets, uint16_t n) noexcept {
   uint16_t got = 0;
-  while (got < n) {
-    if (next_segment_ < plan_.count()) {
-      got = static_cast<uint16_t>(got + cut(packets + got, static_cast<uint16_t>(n - got)));
-      continue;
-    }
-    const auto read = read_packet();
-    if (!read) break;
-    got = static_cast<uint16_t>(got + take(*read, packets + got));
-  }
+  while (got < n && (next_segment_ < plan_.count() || read_frame()))
+    got = static_cast<uint16_t>(got + cut(packets + got, static_cast<uint16_t>(n - got)));
   return got;
 }
 
-std::optional<TunQueue::Read> TunQueue::read_packet() noexcept {
-  if (spare_ == nullptr) spare_ = rte_pktmbuf_alloc(buffers_.usual);
-  if (spare_ == nullptr) return std::nullopt;  // what Linux sent stays in its queue
-  Read read;
-  iovec parts[3]{{&read.header, sizeof read.header},
-                 {rte_pktmbuf_mtod(spare_, void*), spare_room()},
-                 {overflow_.data() + kFront, kMaxSuperFrame}};
-  const ssize_t size = readv(fd_, parts, 3);
-  if (size < 0) return std::nullopt;  // nothing there, or the interface is down
-  read.size = static_cast<size_t>(size) - std::min(static_cast<size_t>(size), sizeof read.header);
-  return read;
-}
-
-// One packet as it is, or the plan of how to cut it. How many packets it gave: 0 or 1.
-uint16_t TunQueue::take(const Read& read, rte_mbuf** packets) noexcept {
-  LivePortCounters::add(counters_.rx_bytes, read.size);
-  if (read.header.type == VnetHeader::kNone && read.size <= spare_room()) {
-    rte_mbuf* m = std::exchange(spare_, nullptr);
-    rte_pktmbuf_append(m, static_cast<uint16_t>(read.size));
-    if (complete_checksum(read.header, {rte_pktmbuf_mtod(m, std::byte*), read.size})) {
-      LivePortCounters::add(counters_.rx_packets, 1);
-      *packets = m;
-      return 1;
-    }
-    rte_pktmbuf_free(m);
-    LivePortCounters::add(counters_.rx_errors, 1);
-    return 0;
-  }
-  const size_t in_front = spare_room();
-  std::byte* packet = overflow_.data() + kFront - in_front;
-  std::memcpy(packet, rte_pktmbuf_mtod(spare_, void*), std::min(in_front, read.size));
-  if (const auto plan = Segmentation::plan(read.header, {packet, read.size})) {
-    plan_ = *plan;
-    next_segment_ = 0;
-  } else {
-    LivePortCounters::add(counters_.rx_errors, 1);
-  }
-  return 0;
+// One packet or super-frame, and the plan of how to cut it. False: there is nothing, or the interface is down.
+bool TunQueue::read_frame() noexcept {
+  const ssize_t size = read(fd_, &frame_, sizeof frame_);
+  if (size < static_cast<ssize_t>(sizeof frame_.header)) return false;
+  const Bytes packet(frame_.packet, static_cast<size_t>(size) - sizeof frame_.header);
+  LivePortCounters::add(counters_.rx_bytes, packet.size());
+  const auto plan = Segmentation::plan(frame_.header, packet);
+  if (!plan) LivePortCounters::add(counters_.rx_errors, 1);
+  plan_ = plan.value_or(Segmentation());
+  next_segment_ = 0;
+  return true;
 }
 
 uint16_t TunQueue::cut(rte_mbuf** packets, uint16_t n) noexcept {
