@@ -199,10 +199,10 @@ class Machine:
         server.ready(lambda: "listening" in server.output(), "iperf3 to listen")
         return server
 
-    def iperf(self, address, *options, seconds=3, port=5201):
-        """iperf3's result as it reports it in JSON."""
-        done = self.run("iperf3", "-J", "-c", address, "-p", port, "-t", seconds, *options, check=False,
-                        timeout=seconds + 30)
+    def iperf(self, address, *options, seconds=3, port=5201, amount=None):
+        """iperf3's result as it reports it in JSON, after so many seconds or so much data ("8M", all streams together)."""
+        done = self.run("iperf3", "-J", "-c", address, "-p", port, *(["-n", amount] if amount else ["-t", seconds]), *options,
+                        check=False, timeout=seconds + 30)
         try:
             result = json.loads(done.stdout)
         except ValueError:
