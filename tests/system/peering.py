@@ -271,6 +271,10 @@ class PeeringCase(unittest.TestCase):
             message = udp.receive(left, want=pywg.DATA)
             if message is None:
                 return None
+            if struct.unpack_from("<I", message, 4)[0] != peer.session.local_index:
+                # Control takes a confirmed session into use: until it has, an answer leaves under the one before.
+                udp.send(peer.session.encrypt(echo(seq, **options), mtu=1420))
+                continue
             plain = peer.session.decrypt(message)
             inner = pywg.inner_packet(plain)
             if len(inner) >= 28 and inner[9] == 1 and inner[20] == 0 and struct.unpack_from(">H", inner, 26)[0] == seq:
