@@ -290,17 +290,21 @@ def t_replayed_initiation(rig):
 
 @case()
 def t_initiation_rate_20ms(rig):
-    u, ep = Udp(), rig.peer()
-    now = int(time.time())
-    u.send(ep.make_initiation(timestamp=pywg.tai64n(now)))
-    u.send(ep.make_initiation(timestamp=pywg.tai64n(now + 1)))
-    n = 0
-    while u.recv(0.4, want=pywg.RESPONSE):
-        n += 1
-    need(n == 1, "%d responses to two initiations within 20 ms" % n)
-    time.sleep(0.05)
-    u.send(ep.make_initiation(timestamp=pywg.tai64n(now + 2)))
-    need(u.recv(want=pywg.RESPONSE), "later one not answered")
+    def responses_to_two():
+        u, ep = Udp(), rig.peer()
+        now = int(time.time())
+        u.send(ep.make_initiation(timestamp=pywg.tai64n(now)))
+        u.send(ep.make_initiation(timestamp=pywg.tai64n(now + 1)))
+        n = 0
+        while u.recv(0.4, want=pywg.RESPONSE):
+            n += 1
+        time.sleep(0.05)
+        u.send(ep.make_initiation(timestamp=pywg.tai64n(now + 2)))
+        need(u.recv(want=pywg.RESPONSE), "later one not answered")
+        u.s.close()
+        return n
+    # On a busy machine more than 20 ms may lie between the two when they are looked at.
+    need(any(responses_to_two() == 1 for _ in range(4)), "of two initiations within 20 ms never exactly one is answered")
 
 
 @case()
