@@ -175,13 +175,9 @@ class Nics:
 
     def test_traffic(self):
         """Both ways, IPv4 and IPv6 inside and outside, small and large, to the gateway itself as well"""
-        key = self.berlin.text("wg", "show", "wg0", "peers").strip()
         for outer in (4, 6):
-            self.berlin.run("wg", "set", "wg0", "peer", key, "endpoint", rig.endpoint(OUTSIDE[outer], 51820))
-            self.berlin.reaches(HOST[4], timeout=30)
+            self.until(lambda: self.talks_over(outer), "the gateway to follow berlin to IPv%d" % outer, timeout=60)
             self.berlin.reaches("10.255.0.1")
-            self.assertTrue(self.guest.text("wg", "show", "wg0", "endpoints").split("\t")[1].startswith(
-                rig.endpoint(BERLIN[outer], 51820)))
             before = self.gateway.drops()
             for source, addresses in ((self.host, BEHIND_BERLIN), (self.berlin, HOST)):
                 for version in (4, 6):
@@ -197,6 +193,15 @@ class Nics:
                                  {"transmit_full", "spread_stalled", "no_peer", "too_big"})
         self.assertEqual(self.host.ping("10.1.0.1", count=3, size=8972), 3)
         self.assertEqual(self.host.ping("2001:db8:1::1", count=3, size=8952), 3)
+
+    def talks_over(self, outer):
+        """Ask until it holds: what the gateway had under way from its address before takes berlin back there."""
+        key = self.berlin.text("wg", "show", "wg0", "peers").strip()
+        self.berlin.run("wg", "set", "wg0", "peer", key, "endpoint", rig.endpoint(OUTSIDE[outer], 51820))
+        if not self.berlin.ping(HOST[4], count=1):
+            return False
+        endpoint = self.guest.text("wg", "show", "wg0", "endpoints").split()[1]
+        return endpoint == rig.endpoint(BERLIN[outer], 51820)
 
     def test_fragments(self):
         """IPv4 that the gateway has to take apart, and what arrives in pieces"""
