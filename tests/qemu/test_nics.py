@@ -153,7 +153,8 @@ class Nics:
         cls.berlin.serve_iperf()
 
     def diagnosis(self):
-        return self.gateway.log()
+        asked = (("sluice", "show"), ("sluice", "drops"), ("wg", "show"), ("ip", "neighbour"))
+        return "\n".join([self.gateway.log(), *(self.guest.run(*words, check=False).stdout for words in asked)])
 
     def until(self, condition, what, timeout=20.0):
         try:
