@@ -22,7 +22,7 @@ class RecentLookups {
 
   // What the map says of an address, 4 or 16 bytes in network order, as far as it is remembered.
   struct Remembered {
-    uint32_t value;  // means nothing unless
+    uint32_t value;  // of some other address or map if not known
     bool known;
   };
   Remembered ipv4(const PrefixView& map, const void* address) const noexcept {
@@ -32,7 +32,7 @@ class RecentLookups {
     return recall(ipv6_, map.ipv6_, address);
   }
 
-  // As PrefixView's find_burst, for addresses that are not; from now on they are.
+  // As PrefixView's find_burst, for addresses that are not known; from now on they are.
   void learn_ipv4(const PrefixView& map, std::span<const void* const> addresses, std::span<uint32_t> values) noexcept {
     map.find_burst_ipv4(addresses, values);
     keep(ipv4_, map.ipv4_, addresses, values);

@@ -50,7 +50,8 @@ struct PacketMeta {
   uint16_t mtu;          // kTooBig
   uint16_t l2_size;      // bytes of link-layer header in front of the IP header, still in place (0: none)
   PeerId peer;           // kNoEndpoint, staged packets
-  uint32_t message_sum;  // within a poll: the sealed message's Internet checksum, not folded (wire/ip.h)
+  uint32_t message_sum;  // within a poll: the Internet checksum of a message that was sealed elsewhere (spread.h), not
+                         // folded
   rte_mbuf* next;        // chain of staged packets (owned by the chain)
   // Only within a poll.
   Keypair* keypair;

@@ -17,7 +17,7 @@ namespace sluice {
 
 struct LivePortCounters;  // port/port_counters.h
 
-struct alignas(64) TunnelView {
+struct alignas(64) TunnelView {  // a power of two: looked up for each packet, by a shift
   TunnelId id = kNoTunnel;
   bool up = false;           // admin state of its interface; down: neither sends nor receives
   uint16_t listen_port = 0;  // host order; 0: none

@@ -93,8 +93,11 @@ class TunPort final : public Port {
 
 uint16_t TunQueue::receive(rte_mbuf** packets, uint16_t n) noexcept {
   uint16_t got = 0;
-  while (got < n && (next_segment_ < plan_.count() || read_frame()))
-    got = static_cast<uint16_t>(got + cut(packets + got, static_cast<uint16_t>(n - got)));
+  while (got < n && (next_segment_ < plan_.count() || read_frame())) {
+    const uint16_t cut_now = cut(packets + got, static_cast<uint16_t>(n - got));
+    if (cut_now == 0) break;  // no buffers: they may be this worker's to give back; or nothing sound was read
+    got = static_cast<uint16_t>(got + cut_now);
+  }
   return got;
 }
 
