@@ -231,7 +231,7 @@ void HostSide::answer_punt(Packet packet) {
   command.kind = CommandKind::kTransmit;
   command.port = kTunPort;
   command.packet = answer.get();
-  if (parts_.dataplane.mailbox(meta(packet.get()).worker).post_command(command)) {
+  if (parts_.dataplane.mailbox(meta(packet.get()).from.worker).post_command(command)) {
     (void)answer.release();
   } else {
     parts_.drops.add(Drop::inbox_full);

@@ -79,7 +79,7 @@ void SlowPath::on_punt(Packet packet) {
 void SlowPath::to_linux(Packet packet) {
   const PacketMeta& about = meta(packet.get());
   Mirror* mirror =
-      about.in_port != kNoPort ? network_.port_mirror(about.in_port) : network_.tunnel_mirror(about.tunnel);
+      about.from.in_port != kNoPort ? network_.port_mirror(about.from.in_port) : network_.tunnel_mirror(about.from.tunnel);
   if (!mirror || !mirror->write(bytes_of(packet.get()))) drops_.add(Drop::mirror_write);
 }
 
@@ -143,8 +143,8 @@ void SlowPath::send_icmp_error(Packet offending, IcmpError error, uint16_t mtu) 
 void SlowPath::route(Packet packet, const PacketMeta& about) {
   Command command{};
   command.kind = CommandKind::kRoute;
-  command.tunnel = about.tunnel;
-  post(about.worker, command, std::move(packet));
+  command.tunnel = about.from.tunnel;
+  post(about.from.worker, command, std::move(packet));
 }
 
 void SlowPath::post(WorkerId worker, Command command, Packet packet) {

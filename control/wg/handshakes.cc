@@ -67,7 +67,7 @@ bool Wireguard::drain_handshakes() {
     const unsigned n = dataplane.mailbox(WorkerId{w}).take_handshakes(packets, kHandshakesPerTurn);
     for (unsigned i = 0; i < n; ++i) {
       const OuterHeaders outer = outer_headers_of(packets[i]);
-      const Whereabouts from = arrival(outer.remote, outer.local, meta(packets[i]).in_port);
+      const Whereabouts from = arrival(outer.remote, outer.local, meta(packets[i]).from.in_port);
       on_datagram({bytes_of(packets[i]), from, outer.local_port, WorkerId{w}});
       rte_pktmbuf_free(packets[i]);
     }

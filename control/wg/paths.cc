@@ -226,7 +226,7 @@ bool Wireguard::on_probe_answer(TunnelId tunnel, ConstBytes packet) {
 // --- what is overheard ---
 
 bool Wireguard::overhear(const PacketMeta& about, ConstBytes ip_packet) {
-  if (about.in_port == kNoPort) return on_probe_answer(about.tunnel, ip_packet);
+  if (about.from.in_port == kNoPort) return on_probe_answer(about.from.tunnel, ip_packet);
   on_path_report(ip_packet);
   return false;
 }

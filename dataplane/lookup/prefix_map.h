@@ -31,7 +31,6 @@ class PrefixView {  // a pair of pointers: copy it freely; valid while the root 
 
  private:
   friend class PrefixMap;
-  friend class RecentLookups;
   uintptr_t ipv4_ = 0;  // prefix_trie::Link (prefix_node.h)
   uintptr_t ipv6_ = 0;
 };

@@ -10,11 +10,11 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/strong.h"
 #include "dataplane/crypto/aead.h"
-#include "dataplane/lookup/recent_lookups.h"
 #include "dataplane/pipeline/drop.h"
 #include "dataplane/pipeline/mailbox.h"
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/pipeline/published.h"
+#include "dataplane/pipeline/recent_flows.h"
 #include "dataplane/pipeline/stats.h"
 #include "dataplane/port/port.h"
 #include "dataplane/session/peer_table.h"
@@ -52,7 +52,7 @@ struct WorkerContext {
   // This poll's view.
   MonoTime now;
   const Published* published = nullptr;
-  RecentLookups recent_routes, recent_owners;  // in its forwarding table and its tunnels' allowed IPs
+  RecentFlows recent_flows;  // what its tables say
 
   // Fixed parts.
   AeadEngine* engine = nullptr;

@@ -109,30 +109,32 @@ void prefetch_peers(std::span<Keypair* const> keypairs) noexcept {
     if (keypair != previous && (previous = keypair) != nullptr) prefetch_way_in(*keypair);
 }
 
+uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.host(); }
+
 // Those of other workers' keypairs are moved to `foreign`.
 void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst& foreign) noexcept {
-  uint32_t indices[kMaxBurst];
+  const std::span<rte_mbuf*> arrived = messages.all();
+  uint32_t indices[kMaxBurst];  // one for each run of messages under one keypair
   Keypair* keypairs[kMaxBurst];
-  for (unsigned i = 0; i < messages.count; ++i) indices[i] = data_header(messages.packets[i]).receiver_index.host();
-  context.sessions->find_burst({indices, messages.count}, {keypairs, messages.count});
-  prefetch_peers({keypairs, messages.count});
-  const Keypair* previous = nullptr;
-  Drop reason = unknown;  // of `previous`
-  unsigned i = 0;
-  keep_if(messages, [&](rte_mbuf* m) {
-    Keypair* keypair = keypairs[i++];
-    if (keypair != previous) {
-      previous = keypair;
-      reason = keypair == nullptr ? unknown : refusal(context, *keypair);
-    }
+  unsigned runs = 0;
+  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) { indices[runs++] = index_of(run[0]); });
+  context.sessions->find_burst({indices, runs}, {keypairs, runs});
+  prefetch_peers({keypairs, runs});
+
+  messages.count = 0;  // survivors are written over those that have been seen
+  Keypair* const* next = keypairs;
+  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) {
+    Keypair* keypair = *next++;
+    const Drop reason = keypair == nullptr ? unknown : refusal(context, *keypair);
     if (reason != Drop::count_) {
-      context.drop(m, reason);
-      return false;
+      for (rte_mbuf* m : run) context.drop(m, reason);
+      return;
     }
-    meta(m).keypair = keypair;
-    if (keypair->owner == context.id) return true;
-    foreign.push(m);
-    return false;
+    Burst& mine = keypair->owner == context.id ? messages : foreign;
+    for (rte_mbuf* m : run) {
+      meta(m).keypair = keypair;
+      mine.push(m);
+    }
   });
 }
 
@@ -140,7 +142,7 @@ void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
   for (rte_mbuf* m : messages) {
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     const uint64_t counter = data_header(m).counter.host();
-    meta(m).counter = counter;
+    meta(m).message.counter = counter;
     // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
     jobs->key = &meta(m).keypair->receive_key;
     jobs->nonce = counter;
@@ -201,7 +203,7 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
   if (is_known(context, keypair, outer, from)) return;
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,
-                                                   .port = meta(m).in_port,
+                                                   .port = meta(m).from.in_port,
                                                    .peer = keypair.peer->id,
                                                    .index = keypair.local_index,
                                                    .remote = from.remote,
@@ -246,7 +248,7 @@ void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) n
   Traffic received;
   rte_mbuf* previous = nullptr;  // whose source was noted
   for (rte_mbuf* m : run) {
-    if (!keypair.replay.accept(meta(m).counter)) {
+    if (!keypair.replay.accept(meta(m).message.counter)) {
       context.drop(m, Drop::data_replay);
       continue;
     }
@@ -274,19 +276,25 @@ void accept_messages(WorkerContext& context, Burst& messages) noexcept {
   for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
 }
 
-// From a message to the IP packet in it, padding still behind.
+// From a message to the IP packet in it, padding still behind. False: disposed of.
 bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
   const Bytes message = bytes_of(m), text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
-  const bool sound = inner_length(text).has_value();  // all is read before anything is written
-  cut_front(m, sizeof(DataHeader));
-  resize(m, text.size());
+  if (!inner_length(text)) [[unlikely]] {
+    context.drop(m, Drop::inner_malformed);
+    return false;
+  }
   PacketMeta& about = meta(m);
-  about.in_port = kNoPort;
-  about.tunnel = about.keypair->peer->tunnel;
+  about.from = {.in_port = kNoPort,
+                .tunnel = about.keypair->peer->tunnel,
+                .worker = context.id,
+                .origin = Origin::kNetwork,
+                .family = version_of(text),
+                .zero = 0};
   about.l2_size = 0;
+  resize(m, sizeof(DataHeader) + text.size());
+  cut_front(m, sizeof(DataHeader));
   m->ol_flags &= ~uint64_t{RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK};  // were the outer headers'
-  if (!sound) context.drop(m, Drop::inner_malformed);
-  return sound;
+  return true;
 }
 
 // What a router asks of a header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
@@ -318,34 +326,26 @@ bool is_shared_by(const TunnelView& tunnel, uint32_t owner, const Peer& peer) no
   return several != nullptr && several->contain(peer.id.slot);
 }
 
-// Consecutive packets of one tunnel: the longest matching prefix of each source has to be the sender's. Counts what
-// passes, as the kernel does.
+// Consecutive packets of one peer: the longest matching prefix of each source has to be its. Counts what passes, as the
+// kernel does.
 void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  const TunnelView& tunnel = context.published->tunnels[meta(run[0]).tunnel.value];
-  uint32_t owners[kMaxBurst];
-  look_up(context.recent_owners, tunnel.allowed_ips, run, Side::kSource, owners);
+  Peer& peer = *keypair_of(run[0])->peer;
+  const TunnelView& tunnel = context.published->tunnels[peer.tunnel.value];
   const unsigned kept_before = kept.count;
-  size_t i = 0;
-  for_each_run(run, keypair_of, [&](std::span<rte_mbuf*> of_peer) {
-    Peer& peer = *keypair_of(of_peer[0])->peer;
-    uint64_t packets = 0, bytes = 0;
-    for (rte_mbuf* m : of_peer) {
-      const uint32_t owner = owners[i++];
-      if (owner != peer.id.slot && !is_shared_by(tunnel, owner, peer)) {
-        context.drop(m, Drop::inner_source);
-        continue;
-      }
-      ++packets;
-      bytes += rte_pktmbuf_data_len(m) + kDataOverhead;
-      if (finish_inner(context, m)) kept.push(m);
+  uint64_t packets = 0, bytes = 0;
+  for (rte_mbuf* m : run) {
+    const uint32_t owner = meta(m).flow.source_owner;
+    if (owner != peer.id.slot && !is_shared_by(tunnel, owner, peer)) [[unlikely]] {
+      context.drop(m, Drop::inner_source);
+      continue;
     }
-    if (packets != 0) count_received(peer, packets, bytes);
-  });
-  const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
-  if (tunnel.mss_clamp) {
-    for_each_run(out, keypair_of,
-                 [&](std::span<rte_mbuf*> from) { clamp_segments(tunnel, *keypair_of(from[0])->peer, from); });
+    ++packets;
+    bytes += rte_pktmbuf_data_len(m) + kDataOverhead;
+    if (finish_inner(context, m)) kept.push(m);
   }
+  if (packets != 0) count_received(peer, packets, bytes);
+  const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
+  clamp_segments(tunnel, peer, out);
   if (tunnel.inner_port == kNoPort) return;
   context.transmit->push(tunnel.inner_port, out);
   kept.count = kept_before;
@@ -354,10 +354,9 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
 void check_inner(WorkerContext& context, Burst& packets) noexcept {
   keep_if(packets, [&](rte_mbuf* m) { return unwrap(context, m); });
   const std::span<rte_mbuf*> unwrapped = packets.all();
+  context.recent_flows.find(context, unwrapped);
   packets.count = 0;  // survivors are written over those that have been seen
-  for_each_run(
-      unwrapped, [](rte_mbuf* m) { return meta(m).tunnel; },
-      [&](std::span<rte_mbuf*> run) { check_sources(context, run, packets); });
+  for_each_run(unwrapped, keypair_of, [&](std::span<rte_mbuf*> run) { check_sources(context, run, packets); });
 }
 
 // From accept_messages on: authentic messages.
@@ -370,8 +369,7 @@ void deliver(WorkerContext& context, Burst& messages, StageClock& clock) noexcep
   timed(Stage::accept_messages, accept_messages);
   timed(Stage::check_inner, check_inner);
   if (messages.empty()) return;
-  look_up_destination(context, messages, clock);
-  forward_packets(context, messages, Origin::kNetwork, clock);
+  forward_packets(context, messages, clock);
 }
 
 // From find_sessions on: messages under our own keypairs.

@@ -1,20 +1,23 @@
 // Frames from a port, in this order:
 //   parse_frames   one segment, our MAC address, VLAN, IP header sound, Ethernet padding cut off; what is not IP is
 //                  Linux's
+//   find_flows     what the tables say of the packet (recent_flows.h)
 //   take_messages  UDP datagrams to an own address are put together if they came in fragments; those to a listen port
-//                  become WireGuard messages
+//                  become WireGuard messages, what else is for us is Linux's
 //   take_leases    while the port has no IPv4 address: what a DHCP server says to it is Linux's
 // The messages go on in inbound.cc, everything else in forward.cc.
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "dataplane/base/equal_bytes.h"
 #include "dataplane/pipeline/line.h"
-#include "dataplane/pipeline/martian.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
+#include "dataplane/pipeline/source_check.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
@@ -23,6 +26,48 @@ namespace sluice {
 namespace {
 
 constexpr unsigned kPrefetchAhead = 4;
+
+// The first 16 bytes of a frame to a port, without a tag, as two words.
+struct FrameStart {
+  uint64_t first, second;
+  static FrameStart of(const std::byte* frame) noexcept {
+    FrameStart start;
+    std::memcpy(&start, frame, sizeof start);
+    return start;
+  }
+};
+
+// What nearly every frame is: to our MAC address, untagged, of one of the two types.
+class PlainFrames {
+ public:
+  explicit PlainFrames(const PortView& port) noexcept : tagged_(!port.by_vlan.empty()) {
+    std::array<std::byte, sizeof(FrameStart)> frame{};
+    std::memcpy(frame.data(), port.mac.bytes.data(), sizeof port.mac.bytes);
+    to_us_ = FrameStart::of(frame.data()).first;
+    ipv4_ = second_word(kEtherTypeIpv4);
+    ipv6_ = second_word(kEtherTypeIpv6);
+  }
+  // Of a frame of 16 bytes or more; kNone: anything else.
+  Family of(const std::byte* frame) const noexcept {
+    const FrameStart start = FrameStart::of(frame);
+    if (((start.first ^ to_us_) & kAddress) != 0 || tagged_) return Family::kNone;
+    const uint64_t type = start.second & kType;
+    return type == ipv4_ ? Family::kIpv4 : type == ipv6_ ? Family::kIpv6 : Family::kNone;
+  }
+
+ private:
+  static uint64_t second_word(uint16_t ether_type) noexcept {
+    std::array<std::byte, sizeof(FrameStart)> frame{};
+    const be16 type(ether_type);
+    std::memcpy(frame.data() + offsetof(EthernetHeader, ether_type), &type, sizeof type);
+    return FrameStart::of(frame.data()).second;
+  }
+  // As they lie in memory, on a little-endian machine.
+  static constexpr uint64_t kAddress = 0x0000ffffffffffff, kType = 0x0000ffff00000000;
+  static_assert(std::endian::native == std::endian::little && offsetof(EthernetHeader, ether_type) == 12);
+  bool tagged_;
+  uint64_t to_us_, ipv4_, ipv6_;
+};
 
 enum class Verdict : uint8_t { kGood, kBad, kUnknown };
 
@@ -47,10 +92,13 @@ bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
   const ConstBytes packet = bytes_of(m);
   if (packet.size() < sizeof(Ipv4Header)) return discard(context, m, Drop::frame_malformed);
   const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
-  const size_t header_size = ip->header_size(), total = ip->total_length.host();
-  if (version_of(packet) != Family::kIpv4 || header_size < sizeof *ip || header_size > packet.size() ||
-      total < header_size)
-    return discard(context, m, Drop::frame_malformed);
+  const size_t total = ip->total_length.host();
+  if (!ip->has_no_options()) [[unlikely]] {
+    const size_t header_size = ip->header_size();
+    if (version_of(packet) != Family::kIpv4 || header_size < sizeof *ip || header_size > packet.size())
+      return discard(context, m, Drop::frame_malformed);
+  }
+  if (total < ip->header_size()) return discard(context, m, Drop::frame_malformed);
   const Verdict verdict = ip_verdict(m);
   if (verdict == Verdict::kBad || (verdict == Verdict::kUnknown && !ipv4_checksum_holds(*ip)))
     return discard(context, m, Drop::ip_checksum);
@@ -88,7 +136,7 @@ bool sort_by_vlan(WorkerContext& context, const PortView& port, rte_mbuf* m) noe
   const uint16_t vlan = take_vlan(m);
   const PortId owner = vlan < port.by_vlan.size() ? port.by_vlan[vlan] : vlan == 0 ? port.id : kNoPort;
   if (owner == kNoPort) return discard(context, m, Drop::vlan_unknown);
-  meta(m).in_port = owner;
+  meta(m).from.in_port = owner;
   if (LivePortCounters* arrivals = context.published->ports[owner.value].arrivals) {
     LivePortCounters::add(arrivals[context.id.value].rx_packets, 1);
     LivePortCounters::add(arrivals[context.id.value].rx_bytes, rte_pktmbuf_data_len(m));
@@ -96,13 +144,15 @@ bool sort_by_vlan(WorkerContext& context, const PortView& port, rte_mbuf* m) noe
   return true;
 }
 
-// True: a sound IP packet for us to route, rte_pktmbuf_mtod at its IP header.
-bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noexcept {
-  PacketMeta& about = meta(m);
-  about.in_port = port.id;
-  about.tunnel = kNoTunnel;
-  about.worker = context.id;
-  about.l2_size = sizeof(EthernetHeader);
+// A frame's IP packet, whose type says which: rte_pktmbuf_mtod at its header. False: it is not sound.
+[[gnu::always_inline]] inline bool parse_ip(WorkerContext& context, rte_mbuf* m, Family family) noexcept {
+  cut_front(m, sizeof(EthernetHeader));
+  meta(m).from.family = family;
+  return family == Family::kIpv4 ? parse_ipv4(context, m) : parse_ipv6(context, m);
+}
+
+// A frame of any other kind. True: a sound IP packet for us to route.
+[[gnu::noinline]] bool parse_rare_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noexcept {
   if (m->nb_segs != 1 && rte_pktmbuf_linearize(m) != 0) return discard(context, m, Drop::frame_too_long);
   if (rte_pktmbuf_data_len(m) < sizeof(EthernetHeader)) return discard(context, m, Drop::frame_malformed);
   const auto* ethernet = rte_pktmbuf_mtod(m, const EthernetHeader*);
@@ -110,28 +160,41 @@ bool parse_frame(WorkerContext& context, const PortView& port, rte_mbuf* m) noex
   if (!multicast && !equal_bytes<6>(ethernet->destination.data(), port.mac.bytes.data()))
     return discard(context, m, Drop::not_for_us);
   uint16_t type = ethernet->ether_type.host();
-  if (type == kEtherTypeVlan || !port.by_vlan.empty()) [[unlikely]] {
+  if (type == kEtherTypeVlan || !port.by_vlan.empty()) {
     if (!sort_by_vlan(context, port, m)) return false;
     type = rte_pktmbuf_mtod(m, const EthernetHeader*)->ether_type.host();
   }
+  if (!multicast && type == kEtherTypeIpv4) return parse_ip(context, m, Family::kIpv4);
+  if (!multicast && type == kEtherTypeIpv6) return parse_ip(context, m, Family::kIpv6);
   cut_front(m, sizeof(EthernetHeader));
-  if (multicast || (type != kEtherTypeIpv4 && type != kEtherTypeIpv6)) {
-    context.punts->punt(m, PuntReason::kLocal, context.now);
-    return false;
-  }
-  return type == kEtherTypeIpv4 ? parse_ipv4(context, m) : parse_ipv6(context, m);
+  context.punts->punt(m, PuntReason::kLocal, context.now);
+  return false;
 }
 
 void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) noexcept {
-  for (unsigned i = 0; i < frames.count && i < kPrefetchAhead; ++i)
+  for (rte_mbuf* m : frames.all()) rte_prefetch0(m);
+  const auto prefetch = [&](unsigned i) {
     rte_prefetch0(rte_pktmbuf_mtod(frames.packets[i], void*));
+    rte_prefetch0(rte_mbuf_to_priv(frames.packets[i]));
+  };
+  for (unsigned i = 0; i < frames.count && i < kPrefetchAhead; ++i) prefetch(i);
+  const PlainFrames plain(port);
+  const Arrival from{.in_port = port.id,
+                     .tunnel = kNoTunnel,
+                     .worker = context.id,
+                     .origin = Origin::kNetwork,
+                     .family = Family::kNone,
+                     .zero = 0};
   unsigned next = kPrefetchAhead;
   keep_if(frames, [&](rte_mbuf* m) {
-    if (next < frames.count) {
-      rte_prefetch0(rte_pktmbuf_mtod(frames.packets[next], void*));
-      rte_prefetch0(rte_mbuf_to_priv(frames.packets[next++]));
-    }
-    return parse_frame(context, port, m);
+    if (next < frames.count) prefetch(next++);
+    meta(m).from = from;
+    meta(m).l2_size = sizeof(EthernetHeader);
+    const bool whole = m->nb_segs == 1 && rte_pktmbuf_data_len(m) >= sizeof(FrameStart);
+    const Family family = whole ? plain.of(rte_pktmbuf_mtod(m, const std::byte*)) : Family::kNone;
+    if (family == Family::kNone) [[unlikely]]
+      return parse_rare_frame(context, port, m);
+    return parse_ip(context, m, family);
   });
 }
 
@@ -177,13 +240,15 @@ bool udp_checksum_holds(rte_mbuf* m, bool ipv4, ConstBytes l4) noexcept {
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
 // is taken or dropped. What came in fragments is `m` as a whole once the last is there.
 bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexcept {
-  const bool ipv4 = family_of(m) == Family::kIpv4;
+  const bool ipv4 = meta(m).from.family == Family::kIpv4;
   size_t offset = udp_offset(m, ipv4);
   if (offset == 0) return true;
+  Drop fault = meta(m).flow.source_fault;
   if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
     m = context.reassembly->add(m, context.now);
     if (m == nullptr) return false;
     offset = udp_offset(m, ipv4);
+    fault = source_fault(context, m);  // the last fragment's may be another's
   }
   const ConstBytes l4 = bytes_of(m).subspan(offset);
   if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
@@ -192,7 +257,7 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
   if (!udp_checksum_holds(m, ipv4, l4.first(length))) return discard(context, m, Drop::udp_checksum);
-  if (const Drop fault = source_fault(context, m); fault != Drop::count_) return discard(context, m, fault);
+  if (fault != Drop::count_) return discard(context, m, fault);
 
   PacketMeta& about = meta(m);
   about.outer_class = ecn_of(bytes_of(m));
@@ -203,9 +268,13 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   return false;
 }
 
+bool is_for_us(rte_mbuf* m) noexcept { return meta(m).flow.next_hop->action == NextHop::Action::kLocal; }
+
 void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noexcept {
   keep_if(packets, [&](rte_mbuf*& m) {
-    return !is_local(context, m, Side::kDestination) || is_not_message(context, m, messages);
+    if (!is_for_us(m)) return true;
+    if (is_not_message(context, m, messages)) context.punts->punt(m, PuntReason::kLocal, context.now);
+    return false;
   });
 }
 
@@ -222,7 +291,7 @@ bool is_lease(ConstBytes packet) noexcept {
 // A server sends its offer to the address that it offers (RFC 2131, section 4.1), which is nobody's yet.
 void take_leases(WorkerContext& context, Burst& packets) noexcept {
   keep_if(packets, [&](rte_mbuf* m) {
-    if (context.published->ports[meta(m).in_port.value].has_ipv4 || !is_lease(bytes_of(m))) return true;
+    if (context.published->ports[meta(m).from.in_port.value].has_ipv4 || !is_lease(bytes_of(m))) return true;
     context.punts->punt(m, PuntReason::kLocal, context.now);
     return false;
   });
@@ -234,13 +303,19 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
   StageClock clock(*context.stats);
   for (rte_mbuf* m : datagrams.all()) {
     const ConstBytes packet = bytes_of(m);
-    const size_t ip_size = version_of(packet) == Family::kIpv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
+    const Family family = version_of(packet);
+    const size_t ip_size = family == Family::kIpv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
     const auto outer_size = static_cast<uint8_t>(ip_size + sizeof(UdpHeader));
-    meta(m) = {.in_port = in,
-               .tunnel = kNoTunnel,
-               .worker = context.id,
-               .outer_class = ecn_of(packet),
-               .outer_size = outer_size};
+    PacketMeta& about = meta(m);
+    about.from = {.in_port = in,
+                  .tunnel = kNoTunnel,
+                  .worker = context.id,
+                  .origin = Origin::kNetwork,
+                  .family = family,
+                  .zero = 0};
+    about.l2_size = 0;
+    about.outer_class = ecn_of(packet);
+    about.outer_size = outer_size;
     cut_front(m, outer_size);
   }
   clock.finished(Stage::parse_frames, datagrams.count);
@@ -251,7 +326,7 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
 void process_packets(WorkerContext& context, PortId in, Burst& packets) noexcept {
   const TunnelId tunnel =
       in.value < context.published->ports.size() ? context.published->ports[in.value].tunnel : kNoTunnel;
-  for (rte_mbuf* m : packets.all()) meta(m) = {.in_port = kNoPort, .tunnel = tunnel, .worker = context.id};
+  for (rte_mbuf* m : packets.all()) meta(m).from = {.in_port = kNoPort, .tunnel = tunnel, .worker = context.id};
   process_tunnel_bound(context, packets);
 }
 
@@ -265,6 +340,7 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   parse_frames(context, context.published->ports[in.value], frames);
   clock.finished(Stage::parse_frames, received);
 
+  find_flows(context, frames, clock);
   Burst messages;
   const unsigned sound = frames.count;
   take_messages(context, frames, messages);
@@ -273,10 +349,7 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   if (!messages.empty()) receive_messages(context, messages, clock);
   if (context.published->awaits_leases) [[unlikely]]
     take_leases(context, frames);
-  if (!frames.empty()) {
-    look_up_destination(context, frames, clock);
-    forward_packets(context, frames, Origin::kNetwork, clock);
-  }
+  if (!frames.empty()) forward_packets(context, frames, clock);
   context.punts->flush();
   clock.finished(Stage::punt, 0);
 }

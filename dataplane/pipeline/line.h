@@ -6,7 +6,6 @@
 #include <span>
 #include <type_traits>
 
-#include "dataplane/lookup/prefix_map.h"
 #include "dataplane/pipeline/context.h"
 
 namespace sluice {
@@ -16,16 +15,12 @@ namespace sluice {
 // WireGuard messages, rte_pktmbuf_mtod at the message: inbound.cc.
 void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept;
 
-// IP packets that have just arrived, from a port or out of a tunnel: destinations are looked up (meta.next_hop), then
-// the packets are for us or forwarded. forward.cc.
-void look_up_destination(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
-enum class Origin : uint8_t {
-  kNetwork,  // a router's work: check the source, decrement the TTL
-  kOurs,     // the gateway's own: neither
-};
-void forward_packets(WorkerContext& context, Burst& packets, Origin origin, StageClock& clock) noexcept;
+// IP packets that have just arrived, from a port or out of a tunnel: the tables are asked (meta.flow), then the packets
+// are for us or forwarded. forward.cc.
+void find_flows(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
+void forward_packets(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
 
-// IP packets that leave by the tunnel meta.tunnel: outbound.cc.
+// IP packets that leave by the tunnel meta.from.tunnel, to the peer meta.flow.destination_owner: outbound.cc.
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept;
 
 // Bursts that were spread (spread.h) come back and go on, until at most `leave` are under way.
@@ -86,17 +81,6 @@ inline const void* address_of(rte_mbuf* m, Side side) noexcept {
   const auto* ip = reinterpret_cast<const Ipv6Header*>(at);
   return side == Side::kSource ? ip->source.data() : ip->destination.data();
 }
-
-// One of our own addresses, broadcast or multicast.
-inline bool is_local(const WorkerContext& context, rte_mbuf* m, Side side) noexcept {
-  const Fib& fib = context.published->fib;
-  const void* address = address_of(m, side);
-  return family_of(m) == Family::kIpv4 ? fib.is_local_ipv4(address) : fib.is_local_ipv6(address);
-}
-
-// What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
-void look_up(RecentLookups& recent, const PrefixView& map, std::span<rte_mbuf*> packets, Side side,
-             std::span<uint32_t> values) noexcept;
 
 // Packets that go to a peer or come from it: TCP connections start with segments that fit the tunnel and the path.
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept;

@@ -1,8 +1,8 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
-//   route_to_peer  allowed IPs: destination -> peer; MSS of what goes to it; the peer's current keypair, or staged
-//   until
+//   route_to_peer  the peer that find_flows has found; MSS of what goes to it; its current keypair, or staged until
 //                  there is one; what was staged goes first; what is too large for the path to the peer
-//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers
+//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers; the
+//                  cipher's jobs
 //   seal_burst     encrypt, one engine call; while this worker is saturated, others take part (spread.h)
 //   finish_outer   UDP checksums; stamps and counters of the peer; out of the port
 #include <rte_byteorder.h>
@@ -28,7 +28,7 @@
 namespace sluice {
 namespace {
 
-Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).to_peer; }
+Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).message.to_peer; }
 Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
 
 // --- route_to_peer ---
@@ -45,86 +45,64 @@ void prefetch_way_out(const Peer& peer) noexcept {
   if (const OuterRoute* outer = peer.outer.load(std::memory_order_acquire)) prefetch_lines(outer, sizeof *outer);
 }
 
-// The peers by their slots; nullptr: none.
-void find_peers(const PeerTable& table, std::span<const uint32_t> slots, std::span<Peer*> peers) noexcept {
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const bool same = i != 0 && slots[i] == slots[i - 1];
-    peers[i] = same ? peers[i - 1] : table.at(slots[i]);
-    if (!same) prefetch_lines(peers[i]);
-  }
-  for (size_t i = 0; i < slots.size(); ++i)
-    if (peers[i] != nullptr && (i == 0 || peers[i] != peers[i - 1])) prefetch_way_out(*peers[i]);
+// Consecutive packets to one peer; nullptr: there is none.
+struct ToPeer {
+  Peer* peer;
+  std::span<rte_mbuf*> packets;
+};
+
+uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner; }
+
+// Finds the peers of a burst; their lines are asked for before any is read.
+std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, std::span<ToPeer> room) noexcept {
+  size_t count = 0;
+  for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
+    Peer* peer = table.at(owner_of(run[0]));
+    prefetch_lines(peer);
+    room[count++] = {peer, run};
+  });
+  for (const ToPeer& to : room.first(count))
+    if (to.peer != nullptr) prefetch_way_out(*to.peer);
+  return room.first(count);
 }
 
-// Of a prefix that several peers may carry, a packet goes to the one whose own address is its route's gateway, as far
-// as there is such a one among them; else to the one that has had the prefix for the shortest time.
-uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, const SharedOwners& several,
-                      rte_mbuf* m) noexcept {
-  const NextHop* hop = meta(m).next_hop;
-  if (hop == nullptr) {
-    const Fib& fib = context.published->fib;
-    hop = &fib.find(destination_of(bytes_of(m)), fib.flow_hash(bytes_of(m)));
-  }
-  const uint32_t gateway = hop->gateway.is_none() ? PrefixView::kNone : tunnel.allowed_ips.find(hop->gateway);
-  return several.contain(gateway) ? gateway : several.latest;
+void stage(WorkerContext& context, const Peer& peer, rte_mbuf* m) noexcept {
+  meta(m).peer = peer.id;
+  context.staged->add(peer.id, m);
 }
 
-void choose_owners(const WorkerContext& context, const TunnelView& tunnel, std::span<rte_mbuf*> run,
-                   std::span<uint32_t> slots) noexcept {
-  for (size_t i = 0; i < run.size(); ++i)
-    if (const SharedOwners* several = shared_owners(tunnel.shared_owners, slots[i]))
-      slots[i] = choose_owner(context, tunnel, *several, run[i]);
-}
-
-// Consecutive packets into one tunnel. Those for a peer are kept.
-void route_to_peer(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  const TunnelView* tunnel = tunnel_that_is_up(*context.published, meta(run[0]).tunnel);
-  if (tunnel == nullptr) {
-    for (rte_mbuf* m : run) context.drop(m, Drop::tunnel_down);
-    return;
-  }
-  uint32_t slots[kMaxBurst];
-  Peer* peers[kMaxBurst];
-  look_up(context.recent_owners, tunnel->allowed_ips, run, Side::kDestination, slots);
-  if (!tunnel->shared_owners.empty()) choose_owners(context, *tunnel, run, {slots, run.size()});
-  find_peers(*context.peers, {slots, run.size()}, {peers, run.size()});
-  for (size_t i = 0; i < run.size(); ++i) {
-    rte_mbuf* m = run[i];
-    if (peers[i] == nullptr) {
+void reject_unowned(WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
+  for (rte_mbuf* m : packets) {
+    if (tunnel_that_is_up(*context.published, meta(m).from.tunnel) == nullptr) {
+      context.drop(m, Drop::tunnel_down);
+    } else {
       context.punts->reject(m, PuntReason::kNoPeer, Drop::no_peer, context.now);
-      continue;
     }
-    meta(m).to_peer = peers[i];
-    meta(m).peer = peers[i]->id;
-    kept.push(m);
   }
-}
-
-void route_to_peer(WorkerContext& context, Burst& packets) noexcept {
-  const std::span<rte_mbuf*> arrived = packets.all();
-  packets.count = 0;  // survivors are written over those that have been seen
-  for_each_run(
-      arrived, [](rte_mbuf* m) { return meta(m).tunnel; },
-      [&](std::span<rte_mbuf*> run) { route_to_peer(context, run, packets); });
 }
 
 // --- frame_payload ... finish_outer: packets whose keypair and way out are known ---
 
-// Consecutive packets under one keypair. Those that got a counter are left.
-std::span<rte_mbuf*> reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+// Consecutive packets under one keypair that have counters, the first one's and on.
+struct Numbered {
+  std::span<rte_mbuf*> packets;
+  uint64_t first;
+};
+
+Numbered reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
   const uint64_t first = keypair_of(run[0])->send_counter.fetch_add(run.size(), std::memory_order_relaxed);
-  for (size_t i = 0; i < run.size(); ++i) meta(run[i]).counter = first + i;
   if (first + run.size() <= kRejectAfterMessages) [[likely]]
-    return run;
+    return {run, first};
   // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
   // overflow of the counter, more than all workers can take before they see the limit.)
   const size_t numbered = first < kRejectAfterMessages ? kRejectAfterMessages - first : 0;
   for (rte_mbuf* m : run.subspan(numbered)) {
-    post_once(context, *peer_of(m), EventKind::kNeedHandshake);
-    context.staged->add(meta(m).peer, m);
+    Peer& peer = *peer_of(m);
+    post_once(context, peer, EventKind::kNeedHandshake);
+    stage(context, peer, m);
   }
-  return run.first(numbered);
+  return {run.first(numbered), first};
 }
 
 // A packet with too little room around it moves to a buffer of its own. nullptr: dropped.
@@ -153,7 +131,7 @@ rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t
 // What the packets of a run have in common on their way out.
 struct Wrapping {
   explicit Wrapping(rte_mbuf* m) noexcept
-      : outer(*meta(m).outer),
+      : outer(*meta(m).message.outer),
         receiver_index(meta(m).keypair->remote_index),
         header_size(outer.header_size),
         l3_offset(outer.l3_offset),
@@ -195,8 +173,8 @@ UdpHeader& udp_header(std::byte* frame, uint8_t header_size) noexcept {
 
 // From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher and the UDP checksum. In its caller's
 // loop, by value: what a run has in common stays in registers.
-[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping with, size_t padded,
-                                              uint8_t traffic_class) noexcept {
+[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping with, uint64_t counter,
+                                              size_t padded, uint8_t traffic_class) noexcept {
   const size_t size = rte_pktmbuf_data_len(m);
   const auto head = static_cast<uint16_t>(with.header_size + sizeof(DataHeader));
   const auto tail = static_cast<uint16_t>(padded - size + kTagSize);
@@ -218,7 +196,8 @@ UdpHeader& udp_header(std::byte* frame, uint8_t header_size) noexcept {
   auto& header = *reinterpret_cast<DataHeader*>(at + with.header_size);
   header.type = static_cast<uint32_t>(MessageType::kData);
   header.receiver_index = with.receiver_index;
-  header.counter = meta(m).counter;
+  header.counter = counter;
+  meta(m).message.counter = counter;
   return m;
 }
 
@@ -234,54 +213,53 @@ struct Sending {
   const OuterRoute* outer;
   bool operator==(const Sending&) const = default;
 };
-Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).outer}; }
+Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).message.outer}; }
 
-void frame_payload(WorkerContext& context, Burst& packets) noexcept {
+// Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
+[[gnu::always_inline]] inline void lay_out(SealJob& job, const Secret<32>& key, uint64_t nonce, Bytes text) noexcept {
+  job.key = &key;
+  job.nonce = nonce;
+  job.text = text;
+  job.tag = text.data() + text.size();
+}
+
+// jobs[i] becomes packets.packets[i]'s.
+void frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexcept {
   const std::span<rte_mbuf*> ready = packets.all();
   packets.count = 0;  // frames are written over the packets that have been seen
   for_each_run(ready, sending_of, [&](std::span<rte_mbuf*> run) {
     const Wrapping with(run[0]);
+    const Secret<32>& key = keypair_of(run[0])->send_key;
     const TunnelView& tunnel = context.published->tunnels[peer_of(run[0])->tunnel.value];
     const uint16_t limit = std::min(tunnel.mtu, with.outer.inner_mtu);
-    for (rte_mbuf* m : reserve_nonces(context, run)) {
-      m = frame(context, m, with, padded_size(rte_pktmbuf_data_len(m), limit), outer_class_of(tunnel, m));
-      if (m != nullptr) packets.push(m);
+    auto [numbered, counter] = reserve_nonces(context, run);
+    for (rte_mbuf* m : numbered) {
+      const size_t padded = padded_size(rte_pktmbuf_data_len(m), limit);
+      m = frame(context, m, with, counter, padded, outer_class_of(tunnel, m));
+      if (m != nullptr) [[likely]] {
+        lay_out(jobs[packets.count], key, counter,
+                {rte_pktmbuf_mtod_offset(m, std::byte*, with.header_size + sizeof(DataHeader)), padded});
+        packets.push(m);
+      }
+      ++counter;
     }
   });
 }
 
-Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).outer->header_size); }
+Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).message.outer->header_size); }
 
 bool fits(rte_mbuf* frame) noexcept {
-  const OuterRoute& outer = *meta(frame).outer;
+  const OuterRoute& outer = *meta(frame).message.outer;
   return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
 }
 
 bool port_adds_up(const WorkerContext& context, rte_mbuf* frame) noexcept {
-  return context.transmit->offloads(meta(frame).outer->port).udp_checksum && fits(frame);
+  return context.transmit->offloads(meta(frame).message.outer->port).udp_checksum && fits(frame);
 }
 
-void lay_out_jobs(std::span<rte_mbuf*> frames, SealJob* jobs) noexcept {
-  for (rte_mbuf* m : frames) {
-    const Bytes message = message_in(m);
-    const Bytes text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
-    // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
-    jobs->key = &meta(m).keypair->send_key;
-    jobs->nonce = meta(m).counter;
-    jobs->text = text;
-    jobs->tag = text.data() + text.size();
-    ++jobs;
-  }
-}
-
-void seal_burst(WorkerContext& context, Burst& frames) noexcept {
-  JobRoom<SealJob> jobs;
-  lay_out_jobs(frames.all(), jobs.data());
-  context.engine->seal(jobs.first(frames.count));
-}
-
-// seal_burst open to all workers; finish_seals() goes on with the frames. False: they are still the caller's.
-bool spread_seals(WorkerContext& context, Burst& frames, StageClock& clock) noexcept {
+// The jobs' cipher work, open to all workers; finish_seals() goes on with the frames. False: they are still the
+// caller's.
+bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob> jobs, StageClock& clock) noexcept {
   finish_seals(context, Spread::kDepth - 1, clock);
   const std::span<rte_mbuf*> all = frames.all();
   SharedBurst* burst = context.spread->begin(Cipher::kSeal, frames);
@@ -289,7 +267,7 @@ bool spread_seals(WorkerContext& context, Burst& frames, StageClock& clock) noex
     finish_seals(context, 0, clock);  // they are older
     return false;
   }
-  lay_out_jobs(all, burst->seal.data());
+  std::copy(jobs.begin(), jobs.end(), burst->seal.begin());
   burst->add_up = !std::all_of(all.begin(), all.end(), [&](rte_mbuf* m) { return port_adds_up(context, m); });
   context.spread->publish();
   clock.finished(Stage::spread, burst->jobs);
@@ -332,7 +310,7 @@ void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port, Sums 
 
 // The outer path is too narrow: DF is clear, and we are the source, so we may split.
 void transmit_in_fragments(WorkerContext& context, rte_mbuf* m) noexcept {
-  const OuterRoute& outer = *meta(m).outer;
+  const OuterRoute& outer = *meta(m).message.outer;
   const uint8_t l2_size = outer.l3_offset;
   rte_pktmbuf_adj(m, l2_size);
   const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
@@ -355,7 +333,7 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
 // Consecutive messages under one keypair, by one way.
 void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noexcept {
   Peer& peer = *peer_of(run[0]);
-  const OuterRoute& outer = *meta(run[0]).outer;
+  const OuterRoute& outer = *meta(run[0]).message.outer;
   const bool offload = context.transmit->offloads(outer.port).udp_checksum;
   const size_t header_size = outer.header_size;
   const auto messages = static_cast<uint32_t>(run.size());
@@ -372,7 +350,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noe
   peer.tx_packets.fetch_add(messages, std::memory_order_relaxed);
   peer.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
   note_sent(context, peer, {.messages = messages, .data = messages - keepalives});
-  ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).counter);
+  ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).message.counter);
   if (too_large == 0) return context.transmit->push(outer.port, run);
   for (rte_mbuf* m : run) {
     if (fits(m)) {
@@ -389,17 +367,19 @@ void finish_outer(WorkerContext& context, Burst& frames, Sums sums) noexcept {
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   if (packets.empty()) return;
-  const auto timed = [&](Stage stage, auto run_stage) {
-    const unsigned n = packets.count;
-    run_stage(context, packets);
-    clock.finished(stage, n);
-  };
-  timed(Stage::frame_payload, frame_payload);
+  JobRoom<SealJob> room;
+  const unsigned ready = packets.count;
+  frame_payload(context, packets, room.data());
+  clock.finished(Stage::frame_payload, ready);
+  const unsigned n = packets.count;
+  const std::span<SealJob> jobs = room.first(n);
   if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
-    if (spread_seals(context, packets, clock)) return;
+    if (spread_seals(context, packets, jobs, clock)) return;
   }
-  timed(Stage::seal_burst, seal_burst);
-  timed(Stage::finish_outer, [](WorkerContext& c, Burst& frames) { finish_outer(c, frames, Sums::kNone); });
+  context.engine->seal(jobs);
+  clock.finished(Stage::seal_burst, n);
+  finish_outer(context, packets, Sums::kNone);
+  clock.finished(Stage::finish_outer, n);
   packets.count = 0;
 }
 
@@ -463,9 +443,9 @@ class Departure {
   }
   void add_as_it_is(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
     PacketMeta& about = meta(m);
-    about.to_peer = &peer;
     about.keypair = way.keypair;
-    about.outer = way.outer;
+    about.message.outer = way.outer;
+    about.message.to_peer = &peer;
     prefetch_edges(m, *way.outer);
     ready_.push(m);
     if (ready_.full()) finish();
@@ -514,9 +494,10 @@ class Departure {
   OuterRoute moved_;
 };
 
-void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) noexcept {
+void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> run, Drop obstacle) noexcept {
   for (rte_mbuf* m : run) {
     if (obstacle == Drop::no_endpoint) {
+      meta(m).peer = peer.id;
       context.punts->reject(m, PuntReason::kNoEndpoint, obstacle, context.now);
     } else {
       context.drop(m, obstacle);
@@ -524,13 +505,12 @@ void turn_away(WorkerContext& context, std::span<rte_mbuf*> run, Drop obstacle) 
   }
 }
 
-void send_run(WorkerContext& context, std::span<rte_mbuf*> run, Departure& departure) noexcept {
-  Peer& peer = *peer_of(run[0]);
+void send_run(WorkerContext& context, Peer& peer, std::span<rte_mbuf*> run, Departure& departure) noexcept {
   clamp_segments(context.published->tunnels[peer.tunnel.value], peer, run);
   const Way way = departure.follow(choose_keypair(context, peer));
-  if (way.obstacle != Drop::count_) return turn_away(context, run, way.obstacle);
+  if (way.obstacle != Drop::count_) return turn_away(context, peer, run, way.obstacle);
   if (!way.open()) {
-    for (rte_mbuf* m : run) context.staged->add(peer.id, m);
+    for (rte_mbuf* m : run) stage(context, peer, m);
     return;
   }
   departure.add_staged(peer, way);
@@ -543,7 +523,7 @@ rte_mbuf* make_keepalive(WorkerContext& context, const Peer& peer) noexcept {
     context.drops->add(Drop::no_buffer);
     return nullptr;
   }
-  meta(m) = {.in_port = kNoPort, .tunnel = peer.tunnel, .worker = context.id, .peer = peer.id};
+  meta(m) = {.from = {.in_port = kNoPort, .tunnel = peer.tunnel, .worker = context.id}, .peer = peer.id};
   return m;
 }
 
@@ -560,19 +540,24 @@ void forbid_fragments(std::byte* at) noexcept {
 void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   Burst probe;
   probe.push(m);
-  if (reserve_nonces(context, probe.all()).empty()) return;
-  m = frame(context, m, Wrapping(m), rte_pktmbuf_data_len(m), 0);
+  const Numbered numbered = reserve_nonces(context, probe.all());
+  if (numbered.packets.empty()) return;
+  const OuterRoute& outer = *meta(m).message.outer;
+  const size_t size = rte_pktmbuf_data_len(m);
+  m = frame(context, m, Wrapping(m), numbered.first, size, 0);
   if (m == nullptr) return;
-  probe.packets[0] = m;
-  seal_burst(context, probe);
-  fill_udp_checksum(m, *meta(m).outer, port_adds_up(context, m), Sums::kNone);
-  forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, meta(m).outer->l3_offset));
+  SealJob job;
+  lay_out(job, keypair_of(m)->send_key, numbered.first,
+          {rte_pktmbuf_mtod_offset(m, std::byte*, outer.header_size + sizeof(DataHeader)), size});
+  context.engine->seal({&job, 1});
+  fill_udp_checksum(m, outer, port_adds_up(context, m), Sums::kNone);
+  forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);
   peer.tx_packets.fetch_add(1, std::memory_order_relaxed);
   peer.tx_bytes.fetch_add(message_in(m).size(), std::memory_order_relaxed);
   note_sent(context, peer, {.messages = 1, .data = 0});
-  context.transmit->push(meta(m).outer->port, m);
+  context.transmit->push(outer.port, m);
 }
 
 }  // namespace
@@ -592,20 +577,30 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
 }
 
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
-  route_to_peer(context, packets);
+  ToPeer room[kMaxBurst];
   Departure departure(context, clock);
-  for_each_run(packets.all(), peer_of, [&](std::span<rte_mbuf*> run) { send_run(context, run, departure); });
+  for (const ToPeer& to : find_peers(*context.peers, packets.all(), room)) {
+    if (to.peer != nullptr) {
+      send_run(context, *to.peer, to.packets, departure);
+    } else {
+      reject_unowned(context, to.packets);
+    }
+  }
   departure.finish();
 }
 
 void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
   StageClock clock(*context.stats);
   keep_if(packets, [&](rte_mbuf* m) {
-    meta(m).next_hop = nullptr;  // Linux has routed it here
-    if (inner_length(bytes_of(m))) return true;
-    context.drop(m, Drop::inner_unroutable);
-    return false;
+    if (!inner_length(bytes_of(m))) {
+      context.drop(m, Drop::inner_unroutable);
+      return false;
+    }
+    meta(m).from.origin = Origin::kTunnel;
+    meta(m).from.family = family_of(m);
+    return true;
   });
+  find_flows(context, packets, clock);
   encapsulate(context, packets, clock);
   context.punts->flush();
 }
@@ -653,10 +648,9 @@ void send_probe(WorkerContext& context, PeerId id, rte_mbuf* plaintext) noexcept
   const bool up = peer != nullptr && tunnel_that_is_up(*context.published, peer->tunnel) != nullptr;
   if (!up || keypair == nullptr || outer == nullptr || outer->state != OuterRoute::State::kReady)
     return rte_pktmbuf_free(plaintext);
-  meta(plaintext) = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id, .peer = id};
-  meta(plaintext).to_peer = peer;
-  meta(plaintext).keypair = keypair;
-  meta(plaintext).outer = outer;
+  PacketMeta& about = meta(plaintext);
+  about = {.from = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id}, .peer = id, .keypair = keypair};
+  about.message = {.outer = outer, .to_peer = peer, .counter = 0};
   seal_and_transmit_probe(context, plaintext);
 }
 

@@ -7,12 +7,14 @@
 
 #include <rte_mbuf.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
+#include "dataplane/pipeline/drop.h"
 #include "dataplane/wire/ip.h"
 #include "dataplane/wire/messages.h"
 
@@ -39,28 +41,59 @@ enum class PuntReason : uint8_t {
   kNoEndpoint,
 };
 
-struct PacketMeta {
-  // Survive rings (no pointers).
+// Why an IP packet is here, and so what is done with it.
+enum class Origin : uint8_t {
+  kNetwork,  // from a port or out of a tunnel. A router's work: check the source, decrement the TTL
+  kOurs,     // the gateway's own: neither
+  kTunnel,   // Linux has routed it into PacketMeta::tunnel
+};
+
+// Where a packet has come from. With its addresses it says all that the tables are asked for (recent_flows.h): eight
+// bytes that are written and compared as one.
+struct alignas(8) Arrival {
   PortId in_port;   // where it was received; kNoPort: decapsulated or from Linux
   TunnelId tunnel;  // decapsulated from / to be sent into
   WorkerId worker;  // that received it; replies of control go out through this one
+  Origin origin;
+  Family family;  // of the IP packet
+  uint8_t zero;   // no byte of the eight is undefined
+  bool operator==(const Arrival& other) const noexcept { return std::bit_cast<uint64_t>(*this) == std::bit_cast<uint64_t>(other); }
+};
+static_assert(sizeof(Arrival) == 8);
+
+// What the tables say of an IP packet.
+struct FlowVerdict {
+  const NextHop* next_hop;     // never nullptr, but of Origin::kTunnel
+  uint32_t source_owner;       // out of a tunnel: what its allowed IPs say of the source
+  uint32_t destination_owner;  // into a tunnel: the slot of the peer it goes to, PrefixView::kNone: there is none
+  uint16_t mtu;                // the largest packet that next_hop takes; UINT16_MAX: nobody knows a limit
+  Drop source_fault;           // what a router has against its source; Drop::count_: nothing
+};
+
+struct PacketMeta {
+  // Survive rings (no pointers).
+  Arrival from;
+  uint16_t l2_size;     // bytes of link-layer header in front of the IP header, still in place (0: none)
+  uint16_t mtu;         // PuntReason::kTooBig
   PuntReason punt;
-  uint8_t outer_class;   // ECN of the outer packet it came in
-  uint8_t outer_size;    // WireGuard messages: bytes of IP and UDP header in front of the message
-  uint16_t mtu;          // kTooBig
-  uint16_t l2_size;      // bytes of link-layer header in front of the IP header, still in place (0: none)
-  PeerId peer;           // kNoEndpoint, staged packets
-  uint32_t message_sum;  // within a poll: the Internet checksum of a message that was sealed elsewhere (spread.h), not
-                         // folded
-  rte_mbuf* next;        // chain of staged packets (owned by the chain)
+  uint8_t outer_class;  // ECN of the outer packet it came in
+  uint8_t outer_size;   // WireGuard messages: bytes of IP and UDP header in front of the message
+  PeerId peer;          // kNoEndpoint, staged packets
+  union {
+    rte_mbuf* next;        // chain of staged packets (owned by the chain)
+    uint32_t message_sum;  // within a poll: the Internet checksum of a message that was sealed elsewhere (spread.h),
+                           // not folded
+  };
   // Only within a poll.
   Keypair* keypair;
-  Peer* to_peer;
-  union {                     // where it goes:
-    const NextHop* next_hop;  // an IP packet on its way through the forwarding table
-    const OuterRoute* outer;  // a packet on its way to a peer (once it has a keypair)
+  union {
+    FlowVerdict flow;  // an IP packet, from find_flows on
+    struct {           // a message; on the way out, from route_to_peer on
+      const OuterRoute* outer;
+      Peer* to_peer;
+      uint64_t counter;
+    } message;
   };
-  uint64_t counter;
 };
 
 inline constexpr uint16_t kPacketMetaSize =

@@ -123,8 +123,8 @@ void PuntQueue::flush() noexcept {
 }
 
 PuntBudget& PuntQueue::budget_of(const PacketMeta& packet) noexcept {
-  if (packet.in_port.value < ports_) return budgets_[packet.in_port.value];
-  return budgets_[ports_ + packet.tunnel.value % kTunnelBudgets];
+  if (packet.from.in_port.value < ports_) return budgets_[packet.from.in_port.value];
+  return budgets_[ports_ + packet.from.tunnel.value % kTunnelBudgets];
 }
 
 void PuntQueue::push(rte_mbuf* packet) noexcept {

@@ -3,10 +3,10 @@
 // route_to_peer and at find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed
 // to another worker, consumed (an authentic keepalive) or dropped under one name.
 //
-//   ingress.cc   frames from a port: parse_frames -> take_messages -> { WireGuard | look_up_destination }
-//   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner
-//                                   -> look_up_destination
-//   forward.cc   IP packets:        look_up_destination -> forward -> { port | tunnel | punt }
+//   ingress.cc   frames from a port: parse_frames -> find_flows -> take_messages -> { WireGuard | forward }
+//   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner (find_flows within)
+//                                   -> forward
+//   forward.cc   IP packets:        forward -> { port | tunnel | punt }
 //   outbound.cc  IP to WireGuard:   route_to_peer -> frame_payload -> seal_burst
 //                                   -> finish_outer -> port
 #pragma once

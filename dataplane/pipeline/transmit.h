@@ -30,7 +30,11 @@ class TransmitQueues {
     add(queues_[port.value], frame);
   }
   void push(PortId port, std::span<rte_mbuf* const> frames) noexcept {
-    for (rte_mbuf* frame : frames) push(port, frame);
+    if (!exists(port)) [[unlikely]] {
+      for (rte_mbuf* frame : frames) drop(frame);
+      return;
+    }
+    for (rte_mbuf* frame : frames) add(queues_[port.value], frame);
   }
   // Hands everything to the ports and returns how many packets they took. What a port does not take after a few
   // attempts is dropped.

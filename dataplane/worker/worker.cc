@@ -204,8 +204,7 @@ void Worker::State::begin_poll() noexcept {
   if (!reassembly.empty()) reassembly.expire(context.now);
   if (context.published->version == version) return;
   version = context.published->version;
-  context.recent_routes.forget();
-  context.recent_owners.forget();
+  context.recent_flows.forget();
 }
 
 void Worker::State::end_poll(unsigned handled) noexcept {
@@ -266,7 +265,7 @@ unsigned Worker::State::run_commands() noexcept {
 }
 
 void Worker::State::add_own(const Command& command, Burst& packets) noexcept {
-  meta(command.packet) = {.in_port = kNoPort, .tunnel = command.tunnel, .worker = parts.id};
+  meta(command.packet) = {.from = {.in_port = kNoPort, .tunnel = command.tunnel, .worker = parts.id}};
   packets.push(command.packet);
 }
 

@@ -254,8 +254,8 @@ TEST_F(Ingress, HandsHandshakesToControlWithTheirOuterHeaders) {
   EXPECT_EQ(outer.remote, (Endpoint{*parse_address(kX6), 4711}));
   EXPECT_EQ(outer.local, *parse_address(kUs6));
   EXPECT_EQ(outer.local_port, kListenPort);
-  EXPECT_EQ(meta(m).in_port, kWan);
-  EXPECT_EQ(meta(m).worker, WorkerId(0));
+  EXPECT_EQ(meta(m).from.in_port, kWan);
+  EXPECT_EQ(meta(m).from.worker, WorkerId(0));
   rte_pktmbuf_free(m);
 }
 

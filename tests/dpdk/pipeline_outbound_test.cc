@@ -147,7 +147,7 @@ TEST_P(Outbound, PacketWithoutHeadroomIsSentAllTheSame) {  // D-04
   const Octets inner = packet(1300);
   burst.push(rte_pktmbuf_alloc(bench.pool()));
   rte_mbuf* m = burst.packets[0];
-  meta(m) = {.in_port = kNoPort, .tunnel = kTunnel};
+  meta(m) = {.from = {.in_port = kNoPort, .tunnel = kTunnel}};
   m->data_off = 3;
   std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(inner.size())), inner.data(), inner.size());
   process_tunnel_bound(bench.worker(), burst);
@@ -162,7 +162,7 @@ TEST_P(Outbound, PacketThatFitsNoBufferWithItsHeadersIsDropped) {
   Burst burst;
   burst.push(rte_pktmbuf_alloc(bench.pool()));
   rte_mbuf* m = burst.packets[0];
-  meta(m) = {.in_port = kNoPort, .tunnel = kTunnel};
+  meta(m) = {.from = {.in_port = kNoPort, .tunnel = kTunnel}};
   m->data_off = 0;
   const auto size = static_cast<uint16_t>(m->buf_len - 40);
   const Octets inner = PacketBuilder(size - 20u).ipv4(kHost, kInX);

@@ -210,8 +210,7 @@ WorkerContext& PipelineBench::worker(unsigned n) {
   local_ = std::make_unique<const LocalAddresses>(local);
   published_.fib = Fib(routes_.view(), hops_, *local_);
   WorkerContext& context = workers_[n]->context;
-  context.recent_routes.forget();
-  context.recent_owners.forget();
+  context.recent_flows.forget();
   return context;
 }
 
@@ -295,7 +294,7 @@ void PipelineBench::advance(Nanoseconds by) {
 rte_mbuf* PipelineBench::to_mbuf(const Octets& bytes) {
   rte_mbuf* m = rte_pktmbuf_alloc(pool_.get());
   if (m == nullptr) throw std::runtime_error("packet pool exhausted");
-  meta(m) = {.in_port = kNoPort, .tunnel = kNoTunnel};
+  meta(m) = {.from = {.in_port = kNoPort, .tunnel = kNoTunnel}};
   char* room = rte_pktmbuf_append(m, static_cast<uint16_t>(bytes.size()));
   if (room == nullptr) {
     rte_pktmbuf_free(m);
@@ -353,7 +352,7 @@ void PipelineBench::enter(void (*entry)(WorkerContext&, Burst&) noexcept, const 
   Burst burst;
   for (const Octets& packet : packets) {
     burst.push(to_mbuf(packet));
-    meta(burst.packets[burst.count - 1]).tunnel = tunnel;
+    meta(burst.packets[burst.count - 1]).from.tunnel = tunnel;
   }
   entry(worker(n), burst);
   end_poll(n);
@@ -388,7 +387,7 @@ std::vector<Punted> PipelineBench::punted(unsigned n) {
   while (const unsigned count = mailbox(n).take_punts(packets, 64)) {
     for (rte_mbuf* m : std::span(packets, count)) {
       const PacketMeta& about = meta(m);
-      all.push_back({about.punt, about.in_port, about.tunnel, about.mtu, about.l2_size, octets_of(m)});
+      all.push_back({about.punt, about.from.in_port, about.from.tunnel, about.mtu, about.l2_size, octets_of(m)});
       rte_pktmbuf_free(m);
     }
   }

@@ -1,0 +1,180 @@
+#include "dataplane/pipeline/recent_flows.h"
+
+#include <algorithm>
+
+#include "dataplane/pipeline/line.h"
+#include "dataplane/pipeline/source_check.h"
+
+namespace sluice {
+namespace {
+
+using Action = NextHop::Action;
+
+// Addresses of one family in a burst, and whose they are.
+struct Addresses {
+  const void* at[kMaxBurst];
+  uint8_t packets[kMaxBurst];
+  static_assert(kMaxBurst <= 256);
+  unsigned count = 0;
+
+  void push(const void* address, size_t packet) noexcept {
+    at[count] = address;
+    packets[count++] = static_cast<uint8_t>(packet);
+  }
+  std::span<const void* const> all() const noexcept { return {at, count}; }
+  void place(std::span<const uint32_t> found, std::span<uint32_t> values) const noexcept {
+    for (unsigned i = 0; i < count; ++i) values[packets[i]] = found[i];
+  }
+};
+
+// What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
+void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept {
+  Addresses ipv4, ipv6;
+  for (size_t i = 0; i < packets.size(); ++i)
+    (meta(packets[i]).from.family == Family::kIpv4 ? ipv4 : ipv6).push(address_of(packets[i], side), i);
+  uint32_t found[kMaxBurst];
+  map.find_burst_ipv4(ipv4.all(), found);
+  ipv4.place(found, values);
+  map.find_burst_ipv6(ipv6.all(), found);
+  ipv6.place(found, values);
+}
+
+uint16_t mtu_of(const Published& published, const NextHop& hop) noexcept {
+  uint16_t mtu = hop.mtu != 0 ? hop.mtu : UINT16_MAX;
+  if (hop.action != Action::kTunnel) return mtu;
+  const TunnelView* tunnel = tunnel_that_is_up(published, hop.tunnel);
+  if (tunnel != nullptr && tunnel->mtu != 0) mtu = std::min(mtu, tunnel->mtu);
+  return mtu;
+}
+
+const NextHop& next_hop_of(const Fib& fib, uint32_t route, rte_mbuf* m) noexcept {
+  const NextHopGroup* several = fib.group(route);
+  return several != nullptr ? fib.choose(*several, fib.flow_hash(bytes_of(m))) : fib.at(route);
+}
+
+// All but the owners.
+FlowVerdict verdict_of(const WorkerContext& context, rte_mbuf* m, uint32_t route) noexcept {
+  FlowVerdict verdict{.next_hop = nullptr,
+                      .source_owner = PrefixView::kNone,
+                      .destination_owner = PrefixView::kNone,
+                      .mtu = UINT16_MAX,
+                      .source_fault = Drop::count_};
+  const Origin origin = meta(m).from.origin;
+  if (origin == Origin::kTunnel) return verdict;
+  verdict.next_hop = &next_hop_of(context.published->fib, route, m);
+  verdict.mtu = mtu_of(*context.published, *verdict.next_hop);
+  if (origin == Origin::kNetwork) verdict.source_fault = source_fault(context, m);
+  return verdict;
+}
+
+TunnelId tunnel_out_of(rte_mbuf* m) noexcept {
+  const Arrival& from = meta(m).from;
+  return from.origin == Origin::kNetwork && from.in_port == kNoPort ? from.tunnel : kNoTunnel;
+}
+
+TunnelId tunnel_into(rte_mbuf* m) noexcept {
+  const NextHop* hop = meta(m).flow.next_hop;
+  if (hop == nullptr) return meta(m).from.tunnel;
+  return hop->action == Action::kTunnel ? hop->tunnel : kNoTunnel;
+}
+
+void find_source_owners(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
+  for_each_run(packets, tunnel_out_of, [&](std::span<rte_mbuf*> run) {
+    const TunnelView* tunnel = tunnel_that_is_up(*context.published, tunnel_out_of(run[0]));
+    if (tunnel == nullptr) return;
+    uint32_t owners[kMaxBurst];
+    look_up(tunnel->allowed_ips, run, Side::kSource, owners);
+    for (size_t i = 0; i < run.size(); ++i) meta(run[i]).flow.source_owner = owners[i];
+  });
+}
+
+// Of a prefix that several peers may carry, a packet goes to the one whose own address is its route's gateway, as far
+// as there is such a one among them; else to the one that has had the prefix for the shortest time.
+uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, const SharedOwners& several,
+                      rte_mbuf* m) noexcept {
+  const NextHop* hop = meta(m).flow.next_hop;
+  if (hop == nullptr) {
+    const Fib& fib = context.published->fib;
+    hop = &fib.find(destination_of(bytes_of(m)), fib.flow_hash(bytes_of(m)));
+  }
+  const uint32_t gateway = hop->gateway.is_none() ? PrefixView::kNone : tunnel.allowed_ips.find(hop->gateway);
+  return several.contain(gateway) ? gateway : several.latest;
+}
+
+void find_destination_owners(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
+  for_each_run(packets, tunnel_into, [&](std::span<rte_mbuf*> run) {
+    const TunnelView* tunnel = tunnel_that_is_up(*context.published, tunnel_into(run[0]));
+    if (tunnel == nullptr) return;
+    uint32_t owners[kMaxBurst];
+    look_up(tunnel->allowed_ips, run, Side::kDestination, owners);
+    for (size_t i = 0; i < run.size(); ++i) {
+      const SharedOwners* several = shared_owners(tunnel->shared_owners, owners[i]);
+      meta(run[i]).flow.destination_owner =
+          several != nullptr ? choose_owner(context, *tunnel, *several, run[i]) : owners[i];
+    }
+  });
+}
+
+}  // namespace
+
+void RecentFlows::forget() noexcept {
+  for (Flow& flow : flows_) flow.from.zero = 0xff;  // nobody's
+}
+
+template <>
+RecentFlows::Ipv4Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
+  Ipv4Pair pair;
+  std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv4Header, source)), sizeof pair);
+  return pair;
+}
+template <>
+RecentFlows::Ipv6Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
+  Ipv6Pair pair;
+  std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv6Header, source)), sizeof pair);
+  return pair;
+}
+
+template <class Pair>
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m) const noexcept {
+  const Pair pair = pair_of<Pair>(m);
+  const Flow& flow = flows_[place_of(pair)];
+  Pair known;
+  std::memcpy(&known, &flow.addresses, sizeof known);
+  if (known != pair || flow.from != meta(m).from) return false;
+  meta(m).flow = flow.verdict;
+  return true;
+}
+
+template <class Pair>
+void RecentFlows::keep(rte_mbuf* m) noexcept {
+  const Pair pair = pair_of<Pair>(m);
+  Flow& flow = flows_[place_of(pair)];
+  std::memcpy(&flow.addresses, &pair, sizeof pair);
+  flow.from = meta(m).from;
+  flow.verdict = meta(m).flow;
+}
+
+void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
+  uint32_t routes[kMaxBurst];
+  look_up(context.published->fib.routes(), packets, Side::kDestination, routes);
+  for (size_t i = 0; i < packets.size(); ++i) meta(packets[i]).flow = verdict_of(context, packets[i], routes[i]);
+  find_source_owners(context, packets);
+  find_destination_owners(context, packets);
+  for (size_t i = 0; i < packets.size(); ++i) {
+    if (context.published->fib.group(routes[i]) != nullptr) continue;  // it takes ports, too, to choose in a group
+    meta(packets[i]).from.family == Family::kIpv4 ? keep<Ipv4Pair>(packets[i]) : keep<Ipv6Pair>(packets[i]);
+  }
+}
+
+void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
+  rte_mbuf* unknown[kMaxBurst];
+  unsigned count = 0;
+  for (rte_mbuf* m : packets) {
+    const bool known = meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m) : recall<Ipv6Pair>(m);
+    if (!known) [[unlikely]]
+      unknown[count++] = m;
+  }
+  if (count != 0) learn(context, {unknown, count});
+}
+
+}  // namespace sluice
