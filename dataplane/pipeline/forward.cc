@@ -21,22 +21,34 @@ namespace {
 
 using Action = NextHop::Action;
 
-bool leads_nowhere(Action action) noexcept {
-  static_assert(Action::kUnreachable > Action::kUnresolved && Action::kProhibit > Action::kUnresolved &&
-                Action::kBlackhole > Action::kUnresolved);
-  return action > Action::kUnresolved;
+// Whether there is nothing to say about a packet but where it goes.
+bool is_welcome(const FlowVerdict& flow) noexcept {
+  static_assert(Action::kPort < Action::kTunnel && Action::kLocal > Action::kTunnel);
+  return flow.next_hop->action <= Action::kTunnel && flow.source_fault == Drop::count_;
 }
 
-// Disposes of a packet whose route leads nowhere.
-void refuse(WorkerContext& context, rte_mbuf* m, Action action) noexcept {
-  switch (action) {
-    case Action::kUnreachable:
-      return context.punts->reject(m, PuntReason::kNoRoute, Drop::no_route, context.now);
-    case Action::kProhibit:
-      return context.punts->reject(m, PuntReason::kProhibited, Drop::route_prohibited, context.now);
-    default:
-      return context.drop(m, Drop::route_blackhole);
+// Disposes of one that is for Linux, may not pass, or whose route leads nowhere. True: it goes on.
+[[gnu::noinline]] bool admit(WorkerContext& context, rte_mbuf* m) noexcept {
+  const FlowVerdict& flow = meta(m).flow;
+  const Action action = flow.next_hop->action;
+  const auto punt = [&](PuntReason reason) { context.punts->punt(m, reason, context.now); };
+  const auto reject = [&](PuntReason reason, Drop drop) { context.punts->reject(m, reason, drop, context.now); };
+  if (action == Action::kLocal) {
+    punt(PuntReason::kLocal);
+  } else if (action == Action::kLinux) {
+    punt(PuntReason::kLinux);
+  } else if (flow.source_fault != Drop::count_) {
+    context.drop(m, flow.source_fault);
+  } else if (action == Action::kUnreachable) {
+    reject(PuntReason::kNoRoute, Drop::no_route);
+  } else if (action == Action::kProhibit) {
+    reject(PuntReason::kProhibited, Drop::route_prohibited);
+  } else if (action == Action::kBlackhole) {
+    context.drop(m, Drop::route_blackhole);
+  } else {
+    return true;
   }
+  return false;
 }
 
 // False: it had no hop left.
@@ -97,7 +109,8 @@ class Egress {
   void send_to_tunnel(rte_mbuf* m, const NextHop& hop) noexcept {
     meta(m).from.tunnel = hop.tunnel;
     to_tunnels_.push(m);
-    if (to_tunnels_.full()) finish();
+    if (to_tunnels_.full()) [[unlikely]]
+      finish();
   }
 
   WorkerContext& context_;
@@ -116,15 +129,8 @@ void split_or_reject(WorkerContext& context, rte_mbuf* m, Egress& egress) noexce
 
 [[gnu::always_inline]] inline void forward(WorkerContext& context, rte_mbuf* m, Egress& egress) noexcept {
   const PacketMeta& about = meta(m);
-  const Action action = about.flow.next_hop->action;
-  if (action == Action::kLocal || action == Action::kLinux) [[unlikely]] {
-    const PuntReason reason = action == Action::kLocal ? PuntReason::kLocal : PuntReason::kLinux;
-    return context.punts->punt(m, reason, context.now);
-  }
-  if (about.flow.source_fault != Drop::count_) [[unlikely]]
-    return context.drop(m, about.flow.source_fault);
-  if (leads_nowhere(action)) [[unlikely]]
-    return refuse(context, m, action);
+  if (!is_welcome(about.flow) && !admit(context, m)) [[unlikely]]
+    return;
   if (about.from.origin == Origin::kNetwork) {
     if (about.from.family == Family::kIpv6 && is_ipv6_link_local_source(m)) return context.drop(m, Drop::martian_source);
     if (!decrement_hops(m)) return context.punts->reject(m, PuntReason::kTtlExceeded, Drop::ttl_exceeded, context.now);

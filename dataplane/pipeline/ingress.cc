@@ -88,7 +88,7 @@ bool discard(WorkerContext& context, rte_mbuf* m, Drop reason) noexcept {
   return false;
 }
 
-bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
+[[gnu::always_inline]] inline bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
   const ConstBytes packet = bytes_of(m);
   if (packet.size() < sizeof(Ipv4Header)) return discard(context, m, Drop::frame_malformed);
   const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
@@ -224,15 +224,14 @@ uint32_t sum_from_addresses(ConstBytes addresses_and_l4, be16 l4_size) noexcept 
   return checksum_add(addresses_and_l4, checksum_word(be16(kProtocolUdp)) + checksum_word(l4_size));
 }
 
-// RFC 768, RFC 8200 section 8.1; `l4` ends where the UDP length says.
-bool udp_checksum_holds(rte_mbuf* m, bool ipv4, ConstBytes l4) noexcept {
+// RFC 768, RFC 8200 section 8.1; `l4` starts at `offset` and ends where the UDP length says.
+bool udp_checksum_holds(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4) noexcept {
   const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
   if (udp.checksum.host() == 0) return ipv4;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
   const size_t addresses_size = ipv4 ? 2 * sizeof(Ipv4Header::source) : 2 * sizeof(Ipv6Header::source);
-  const auto header_size = static_cast<size_t>(l4.data() - rte_pktmbuf_mtod(m, const std::byte*));
-  if (header_size == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header))) [[likely]]
+  if (offset == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header))) [[likely]]
     return checksum_fold(sum_from_addresses({l4.data() - addresses_size, addresses_size + l4.size()}, udp.length)) == 0;
   return transport_checksum(source_of(bytes_of(m)), destination_of(bytes_of(m)), kProtocolUdp, l4) == 0;
 }
@@ -256,14 +255,14 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   if (!context.published->is_listen_port(udp->destination_port.host())) return true;
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
-  if (!udp_checksum_holds(m, ipv4, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+  if (!udp_checksum_holds(m, ipv4, offset, l4.first(length))) return discard(context, m, Drop::udp_checksum);
   if (fault != Drop::count_) return discard(context, m, fault);
 
   PacketMeta& about = meta(m);
   about.outer_class = ecn_of(bytes_of(m));
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
   resize(m, offset + length);
-  cut_front(m, about.outer_size);
+  cut_front(m, offset + sizeof *udp);
   messages.push(m);
   return false;
 }

@@ -32,8 +32,9 @@ void finish_opens(WorkerContext& context, unsigned leave, StageClock& clock) noe
 // Keeps the packets for which `keep` answers true, in order; the others it has disposed of.
 template <class Keep>
 void keep_if(Burst& burst, Keep keep) noexcept {
+  const unsigned count = burst.count;
   unsigned kept = 0;
-  for (unsigned i = 0; i < burst.count; ++i) {
+  for (unsigned i = 0; i < count; ++i) {
     if (keep(burst.packets[i])) burst.packets[kept++] = burst.packets[i];
   }
   burst.count = kept;

@@ -157,8 +157,8 @@ struct Wrapping {
   ip.tos = tos;
   ip.total_length = total_length;
   ip.id = id;
-  ip.checksum = checksum_fold(
-      checksum_add_words(outer.ipv4_sum, checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id)));
+  const uint64_t sum = uint64_t{outer.ipv4_sum} + checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id);
+  ip.checksum = checksum_fold(checksum_fold_to_32(sum));
 }
 
 void fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
@@ -248,13 +248,13 @@ void frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexce
 
 Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).message.outer->header_size); }
 
-bool fits(rte_mbuf* frame) noexcept {
-  const OuterRoute& outer = *meta(frame).message.outer;
+bool fits(rte_mbuf* frame, const OuterRoute& outer) noexcept {
   return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
 }
 
 bool port_adds_up(const WorkerContext& context, rte_mbuf* frame) noexcept {
-  return context.transmit->offloads(meta(frame).message.outer->port).udp_checksum && fits(frame);
+  const OuterRoute& outer = *meta(frame).message.outer;
+  return context.transmit->offloads(outer.port).udp_checksum && fits(frame, outer);
 }
 
 // The jobs' cipher work, open to all workers; finish_seals() goes on with the frames. False: they are still the
@@ -278,8 +278,8 @@ bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob
 
 // The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
 uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum) noexcept {
-  const uint32_t header_sum = checksum_add_words(outer.udp_sum, 2 * checksum_word(length));
-  const uint16_t sum = checksum_fold(checksum_add_words(message_sum, header_sum));
+  const uint64_t all = uint64_t{outer.udp_sum} + message_sum + 2 * checksum_word(length);
+  const uint16_t sum = checksum_fold(checksum_fold_to_32(all));
   return sum != 0 ? sum : 0xffff;
 }
 
@@ -340,7 +340,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noe
   uint64_t bytes = 0;
   uint32_t keepalives = 0, too_large = 0;
   for (rte_mbuf* m : run) {
-    const bool fits_path = fits(m);
+    const bool fits_path = fits(m, outer);
     fill_udp_checksum(m, outer, offload && fits_path, sums);
     const size_t size = rte_pktmbuf_data_len(m) - header_size;
     bytes += size;
@@ -353,7 +353,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noe
   ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).message.counter);
   if (too_large == 0) return context.transmit->push(outer.port, run);
   for (rte_mbuf* m : run) {
-    if (fits(m)) {
+    if (fits(m, outer)) {
       context.transmit->push(outer.port, m);
     } else {
       transmit_in_fragments(context, m);

@@ -122,13 +122,13 @@ void RecentFlows::forget() noexcept {
 }
 
 template <>
-RecentFlows::Ipv4Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
+inline RecentFlows::Ipv4Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
   Ipv4Pair pair;
   std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv4Header, source)), sizeof pair);
   return pair;
 }
 template <>
-RecentFlows::Ipv6Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
+inline RecentFlows::Ipv6Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
   Ipv6Pair pair;
   std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv6Header, source)), sizeof pair);
   return pair;

@@ -14,7 +14,7 @@ constexpr unsigned kAttempts =
 }  // namespace
 
 TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops, WorkerStats& stats)
-    : queue_index_(worker.value), drops_(drops), stats_(stats), queues_(ports.size()) {
+    : queue_index_(worker.value), drops_(drops), stats_(stats), ports_(ports.size()), queues_(std::make_unique<Queue[]>(ports_)) {
   for (size_t i = 0; i < ports.size(); ++i) {
     if (ports[i] == nullptr || queue_index_ >= ports[i]->transmit_queues()) continue;
     queues_[i].port = ports[i];
@@ -24,7 +24,7 @@ TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, Dr
 }
 
 TransmitQueues::~TransmitQueues() {
-  for (Queue& queue : queues_) rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
+  for (Queue& queue : std::span(queues_.get(), ports_)) rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
 }
 
 void TransmitQueues::drop(rte_mbuf* frame) noexcept {
@@ -33,7 +33,7 @@ void TransmitQueues::drop(rte_mbuf* frame) noexcept {
 }
 
 void TransmitQueues::forget(PortId port) noexcept {
-  if (port.value >= queues_.size()) return;
+  if (port.value >= ports_) return;
   Queue& queue = queues_[port.value];
   drops_.add(Drop::port_gone, queue.count);
   rte_pktmbuf_free_bulk(queue.frames.data(), queue.count);
@@ -42,7 +42,7 @@ void TransmitQueues::forget(PortId port) noexcept {
 }
 
 unsigned TransmitQueues::flush() noexcept {
-  for (Queue& queue : queues_) {
+  for (Queue& queue : std::span(queues_.get(), ports_)) {
     if (queue.count != 0)
       transmitted_ += flush(queue);
     else if (queue.by_itself)

@@ -5,8 +5,8 @@
 #include <rte_mbuf.h>
 
 #include <array>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "dataplane/base/strong.h"
 #include "dataplane/pipeline/drop.h"
@@ -45,14 +45,14 @@ class TransmitQueues {
 
   // What the port's hardware does; nothing for a port that does not exist.
   Port::Offloads offloads(PortId port) const noexcept {
-    return port.value < queues_.size() ? queues_[port.value].offloads : Port::Offloads{};
+    return port.value < ports_ ? queues_[port.value].offloads : Port::Offloads{};
   }
 
  private:
   static constexpr unsigned kCapacity = 64;
   // What the mbuf says of the packet it was received as means nothing on the way out.
   static constexpr uint64_t kKeptFlags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_TX_OFFLOAD_MASK;
-  struct Queue {
+  struct alignas(64) Queue {
     Port* port = nullptr;  // nullptr: no such port, or no queue of ours in it
     Port::Offloads offloads;
     bool by_itself = false;  // Port::transmits_by_itself
@@ -60,7 +60,7 @@ class TransmitQueues {
     std::array<rte_mbuf*, kCapacity> frames;
   };
 
-  bool exists(PortId port) const noexcept { return port.value < queues_.size() && queues_[port.value].port != nullptr; }
+  bool exists(PortId port) const noexcept { return port.value < ports_ && queues_[port.value].port != nullptr; }
   void add(Queue& queue, rte_mbuf* frame) noexcept {
     frame->ol_flags &= kKeptFlags;
     queue.frames[queue.count++] = frame;
@@ -71,8 +71,9 @@ class TransmitQueues {
 
   uint16_t queue_index_;
   DropCounters& drops_;
-  WorkerStats& stats_;         // stage transmit is ours
-  std::vector<Queue> queues_;  // by PortId
+  WorkerStats& stats_;                      // stage transmit is ours
+  const size_t ports_;
+  const std::unique_ptr<Queue[]> queues_;  // [ports_], by PortId
   unsigned transmitted_ = 0;   // since the last flush()
 };
 
