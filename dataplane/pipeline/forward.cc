@@ -132,7 +132,8 @@ void split_or_reject(WorkerContext& context, rte_mbuf* m, Egress& egress) noexce
   if (!is_welcome(about.flow) && !admit(context, m)) [[unlikely]]
     return;
   if (about.from.origin == Origin::kNetwork) {
-    if (about.from.family == Family::kIpv6 && is_ipv6_link_local_source(m)) return context.drop(m, Drop::martian_source);
+    if (about.from.family == Family::kIpv6 && is_ipv6_link_local_source(m))
+      return context.drop(m, Drop::martian_source);
     if (!decrement_hops(m)) return context.punts->reject(m, PuntReason::kTtlExceeded, Drop::ttl_exceeded, context.now);
   }
   if (rte_pktmbuf_data_len(m) > about.flow.mtu) [[unlikely]]

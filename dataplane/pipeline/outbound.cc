@@ -157,7 +157,8 @@ struct Wrapping {
   ip.tos = tos;
   ip.total_length = total_length;
   ip.id = id;
-  const uint64_t sum = uint64_t{outer.ipv4_sum} + checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id);
+  const uint64_t sum =
+      uint64_t{outer.ipv4_sum} + checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id);
   ip.checksum = checksum_fold(checksum_fold_to_32(sum));
 }
 
@@ -173,8 +174,8 @@ UdpHeader& udp_header(std::byte* frame, uint8_t header_size) noexcept {
 
 // From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher and the UDP checksum. In its caller's
 // loop, by value: what a run has in common stays in registers.
-[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping with, uint64_t counter,
-                                              size_t padded, uint8_t traffic_class) noexcept {
+[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping with,
+                                              uint64_t counter, size_t padded, uint8_t traffic_class) noexcept {
   const size_t size = rte_pktmbuf_data_len(m);
   const auto head = static_cast<uint16_t>(with.header_size + sizeof(DataHeader));
   const auto tail = static_cast<uint16_t>(padded - size + kTagSize);

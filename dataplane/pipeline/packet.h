@@ -57,7 +57,9 @@ struct alignas(8) Arrival {
   Origin origin;
   Family family;  // of the IP packet
   uint8_t zero;   // no byte of the eight is undefined
-  bool operator==(const Arrival& other) const noexcept { return std::bit_cast<uint64_t>(*this) == std::bit_cast<uint64_t>(other); }
+  bool operator==(const Arrival& other) const noexcept {
+    return std::bit_cast<uint64_t>(*this) == std::bit_cast<uint64_t>(other);
+  }
 };
 static_assert(sizeof(Arrival) == 8);
 
@@ -73,8 +75,8 @@ struct FlowVerdict {
 struct PacketMeta {
   // Survive rings (no pointers).
   Arrival from;
-  uint16_t l2_size;     // bytes of link-layer header in front of the IP header, still in place (0: none)
-  uint16_t mtu;         // PuntReason::kTooBig
+  uint16_t l2_size;  // bytes of link-layer header in front of the IP header, still in place (0: none)
+  uint16_t mtu;      // PuntReason::kTooBig
   PuntReason punt;
   uint8_t outer_class;  // ECN of the outer packet it came in
   uint8_t outer_size;   // WireGuard messages: bytes of IP and UDP header in front of the message

@@ -65,5 +65,4 @@ class RecentFlows {
   std::array<Flow, kFlows> flows_;
 };
 
-
 }  // namespace sluice

@@ -14,7 +14,11 @@ constexpr unsigned kAttempts =
 }  // namespace
 
 TransmitQueues::TransmitQueues(std::span<Port* const> ports, WorkerId worker, DropCounters& drops, WorkerStats& stats)
-    : queue_index_(worker.value), drops_(drops), stats_(stats), ports_(ports.size()), queues_(std::make_unique<Queue[]>(ports_)) {
+    : queue_index_(worker.value),
+      drops_(drops),
+      stats_(stats),
+      ports_(ports.size()),
+      queues_(std::make_unique<Queue[]>(ports_)) {
   for (size_t i = 0; i < ports.size(); ++i) {
     if (ports[i] == nullptr || queue_index_ >= ports[i]->transmit_queues()) continue;
     queues_[i].port = ports[i];

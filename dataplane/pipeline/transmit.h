@@ -71,10 +71,10 @@ class TransmitQueues {
 
   uint16_t queue_index_;
   DropCounters& drops_;
-  WorkerStats& stats_;                      // stage transmit is ours
+  WorkerStats& stats_;  // stage transmit is ours
   const size_t ports_;
   const std::unique_ptr<Queue[]> queues_;  // [ports_], by PortId
-  unsigned transmitted_ = 0;   // since the last flush()
+  unsigned transmitted_ = 0;               // since the last flush()
 };
 
 }  // namespace sluice

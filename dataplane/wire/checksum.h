@@ -35,11 +35,6 @@ inline uint32_t checksum_word(be16 field) noexcept {
   return raw;
 }
 
-// Sums of few words added to a sum.
-inline uint32_t checksum_add_words(uint32_t sum, uint32_t words) noexcept {
-  return checksum_fold_to_32(uint64_t{sum} + words);
-}
-
 // checksum_add for the 20 bytes of an IPv4 header without options, without a loop.
 [[gnu::always_inline]] inline uint32_t checksum_of_20_bytes(const void* bytes) noexcept {
   uint64_t first, second;

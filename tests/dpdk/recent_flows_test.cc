@@ -1,0 +1,165 @@
+// What is remembered of flows has to be what the tables say: the same packets are asked about with and without memory.
+#include "dataplane/pipeline/recent_flows.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "dataplane/pipeline/context.h"
+#include "tests/support/eal_fixture.h"
+#include "tests/support/seeded_rng.h"
+
+namespace sluice {
+namespace {
+
+using Action = NextHop::Action;
+
+constexpr uint16_t kPorts = 2, kTunnels = 2;
+
+class RecentFlowsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    packets_.resize(kBurst);
+    ASSERT_EQ(rte_pktmbuf_alloc_bulk(pool_.get(), packets_.data(), kBurst), 0);
+    for (rte_mbuf* m : packets_) rte_pktmbuf_append(m, 64);
+    published_.checks_reverse_path = true;
+    for (uint16_t port = 0; port < kPorts; ++port)
+      published_.ports.push_back(
+          {.id = PortId(port), .reverse_path = port == 0 ? ReversePath::kAny : ReversePath::kSamePort});
+    publish();
+    context_->published = &published_;
+  }
+  void TearDown() override { rte_pktmbuf_free_bulk(packets_.data(), kBurst); }
+
+  // Other tables: routes of every action, one of two next hops, allowed IPs of two tunnels, a prefix that peers share.
+  void publish() {
+    routes_ = std::make_unique<PrefixMap>();
+    hops_.clear();
+    for (unsigned i = 0; i < 24; ++i)
+      hops_.push_back({.action = static_cast<Action>(rng_.below(8)),
+                       .mtu = static_cast<uint16_t>(1400 + i),
+                       .port = PortId(static_cast<uint16_t>(i % kPorts)),
+                       .tunnel = TunnelId(static_cast<uint16_t>(i % kTunnels)),
+                       .gateway = random_address(true)});
+    for (size_t bucket = 0; bucket < NextHopGroup::kBuckets; ++bucket) group_[0].hops[bucket] = bucket % 2;
+    for (uint32_t i = 0; i < 60; ++i)
+      routes_->insert(random_prefix(), i % 10 == 0 ? Fib::kGroup : i % static_cast<uint32_t>(hops_.size()));
+    published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
+    shared_ = {{.slots = {1, 7}, .latest = 7}};
+    published_.tunnels.clear();
+    for (uint16_t tunnel = 0; tunnel < kTunnels; ++tunnel) {
+      allowed_[tunnel] = std::make_unique<PrefixMap>();
+      for (uint32_t i = 0; i < 60; ++i) allowed_[tunnel]->insert(random_prefix(), i % 9 == 0 ? kSharedOwners : i);
+      published_.tunnels.push_back({.id = TunnelId(tunnel),
+                                    .up = true,
+                                    .mtu = 1420,
+                                    .allowed_ips = allowed_[tunnel]->view(),
+                                    .shared_owners = shared_});
+    }
+    remembering_->forget();
+  }
+
+  IpAddress random_address(bool ipv4) {  // of few different bytes, so that many come again
+    std::array<uint8_t, 16> bytes{};
+    for (size_t i = 0; i < (ipv4 ? 4u : 8u); ++i) bytes[i] = static_cast<uint8_t>(10 + rng_.below(2) * 100);
+    return ipv4 ? IpAddress::ipv4(bytes.data()) : IpAddress::ipv6(bytes.data());
+  }
+  Prefix random_prefix() {
+    const IpAddress address = random_address(rng_.below(2) == 0);
+    return Prefix::make(address, rng_.below(address.is_ipv4() ? 33 : 65));
+  }
+
+  void write(rte_mbuf* m) {
+    static constexpr Origin kOrigins[]{Origin::kNetwork, Origin::kNetwork, Origin::kOurs, Origin::kTunnel};
+    const bool ipv4 = rng_.below(2) == 0;
+    const bool by_port = rng_.below(2) == 0;
+    auto* at = rte_pktmbuf_mtod(m, std::byte*);
+    std::memset(at, 0, 64);
+    at[0] = static_cast<std::byte>(ipv4 ? 0x45 : 0x60);
+    const IpAddress from = random_address(ipv4), to = random_address(ipv4);
+    std::byte* addresses = at + (ipv4 ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source));
+    std::memcpy(addresses, from.bytes.data(), from.size());
+    std::memcpy(addresses + from.size(), to.bytes.data(), to.size());
+    // An IPv6 pair whose first eight bytes are those of an IPv4 pair, and nothing else.
+    if (!ipv4 && rng_.below(4) == 0) std::memset(addresses + 8, 0, 24);
+    at[ipv4 ? offsetof(Ipv4Header, protocol) : offsetof(Ipv6Header, next_header)] = std::byte{kProtocolUdp};
+    at[(ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header)) + 1] = static_cast<std::byte>(rng_.below(8));  // source port
+    const Origin origin = kOrigins[rng_.below(4)];
+    const bool network = origin == Origin::kNetwork && by_port;
+    meta(m).from = {.in_port = network ? PortId(static_cast<uint16_t>(rng_.below(kPorts))) : kNoPort,
+                    .tunnel = network ? kNoTunnel : TunnelId(static_cast<uint16_t>(rng_.below(kTunnels))),
+                    .worker = WorkerId(0),
+                    .origin = origin,
+                    .family = ipv4 ? Family::kIpv4 : Family::kIpv6,
+                    .zero = 0};
+  }
+
+  static auto as_tuple(const FlowVerdict& v) {
+    return std::tuple(v.next_hop, v.source_owner, v.destination_owner, v.mtu, v.source_fault);
+  }
+
+  test::SeededRng rng_{5};
+  PacketPool pool_ = test::small_pool(1023, kPacketMetaSize);
+  std::vector<rte_mbuf*> packets_;
+  std::vector<NextHop> hops_;
+  std::vector<NextHopGroup> group_{1};
+  std::vector<SharedOwners> shared_;
+  LocalAddresses local_;
+  FlowHash flows_;
+  std::unique_ptr<PrefixMap> routes_, allowed_[kTunnels];
+  Published published_;
+  std::unique_ptr<WorkerContext> context_ = std::make_unique<WorkerContext>();
+  std::unique_ptr<RecentFlows> remembering_ = std::make_unique<RecentFlows>();
+};
+
+TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
+  std::set<decltype(as_tuple({}))> different;
+  for (int round = 0; round < 20; ++round) {
+    publish();
+    for (int burst = 0; burst < 100; ++burst) {
+      for (rte_mbuf* m : packets_) write(m);
+      remembering_->find(*context_, packets_);
+      std::vector<FlowVerdict> remembered;
+      for (rte_mbuf* m : packets_) remembered.push_back(meta(m).flow);
+      const auto fresh = std::make_unique<RecentFlows>();
+      for (rte_mbuf*& m : packets_) {
+        fresh->forget();
+        fresh->find(*context_, {&m, 1});
+      }
+      for (size_t i = 0; i < packets_.size(); ++i) {
+        const FlowVerdict& expected = meta(packets_[i]).flow;
+        ASSERT_EQ(as_tuple(remembered[i]), as_tuple(expected)) << "round " << round << ", packet " << i;
+        different.insert(as_tuple(expected));
+      }
+    }
+  }
+  EXPECT_GT(different.size(), 500u);  // it was worth asking
+}
+
+// Two flows of the same addresses, from a port that believes any source and from one that wants the route back.
+TEST_F(RecentFlowsTest, WhereAPacketComesFromCounts) {
+  int faults[kPorts]{};
+  for (int round = 0; round < 50; ++round) {
+    write(packets_[0]);
+    std::memcpy(rte_pktmbuf_mtod(packets_[1], void*), rte_pktmbuf_mtod(packets_[0], void*), 64);
+    for (uint16_t port = 0; port < kPorts; ++port) {
+      meta(packets_[port]).from = {.in_port = PortId(port),
+                                   .tunnel = kNoTunnel,
+                                   .worker = WorkerId(0),
+                                   .origin = Origin::kNetwork,
+                                   .family = version_of(bytes_of(packets_[0])),
+                                   .zero = 0};
+      remembering_->find(*context_, {&packets_[port], 1});
+      faults[port] += meta(packets_[port]).flow.source_fault == Drop::reverse_path;
+    }
+  }
+  EXPECT_EQ(faults[0], 0);
+  EXPECT_GT(faults[1], 0);
+}
+
+}  // namespace
+}  // namespace sluice
