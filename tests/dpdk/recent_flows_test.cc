@@ -140,26 +140,5 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
   EXPECT_GT(different.size(), 500u);  // it was worth asking
 }
 
-// Two flows of the same addresses, from a port that believes any source and from one that wants the route back.
-TEST_F(RecentFlowsTest, WhereAPacketComesFromCounts) {
-  int faults[kPorts]{};
-  for (int round = 0; round < 50; ++round) {
-    write(packets_[0]);
-    std::memcpy(rte_pktmbuf_mtod(packets_[1], void*), rte_pktmbuf_mtod(packets_[0], void*), 64);
-    for (uint16_t port = 0; port < kPorts; ++port) {
-      meta(packets_[port]).from = {.in_port = PortId(port),
-                                   .tunnel = kNoTunnel,
-                                   .worker = WorkerId(0),
-                                   .origin = Origin::kNetwork,
-                                   .family = version_of(bytes_of(packets_[0])),
-                                   .zero = 0};
-      remembering_->find(*context_, {&packets_[port], 1});
-      faults[port] += meta(packets_[port]).flow.source_fault == Drop::reverse_path;
-    }
-  }
-  EXPECT_EQ(faults[0], 0);
-  EXPECT_GT(faults[1], 0);
-}
-
 }  // namespace
 }  // namespace sluice

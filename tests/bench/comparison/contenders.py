@@ -81,6 +81,9 @@ class TlsProxy(Contender):
         key, crt = certificate(lab, "server")
         self.start(server, self.server_file(lab, key, crt))
         self.start(client, self.client_file(lab, crt))
+        return self.wait_for_listeners(client, server)
+
+    def wait_for_listeners(self, client, server):
         for machine, address, port in ((server, OUTER[1], self.PROXIED), (client, LOOPBACK, 0)):
             listening = "%s:%d" % (address, port + ECHO)
             rig.wait_until(lambda m=machine, l=listening: l in m.text("ss", "-Hltn"), "%s at %s" % (self.label, listening))
@@ -97,8 +100,14 @@ class TlsProxy(Contender):
 
 
 class Haproxy(TlsProxy):
+    """With the cipher that OpenSSL prefers (AES-256-GCM), or another one."""
+
     programs = ("haproxy", "openssl")
     DEFAULTS = "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
+
+    def __init__(self, name, label, cipher=None):
+        super().__init__(name, label)
+        self.cipher = "ciphersuites " + cipher if cipher else ""
 
     def start(self, machine, file):
         machine.start("haproxy", "-db", "-f", file)
@@ -106,8 +115,8 @@ class Haproxy(TlsProxy):
     def server_file(self, lab, key, crt):
         both = lab.write("both.pem", read(crt) + read(key))
         return lab.write("haproxy-server.cfg", self.DEFAULTS + "".join(
-            "listen p%d\n bind %s:%d ssl crt %s\n server near %s:%d\n"
-            % (port, OUTER[1], self.PROXIED + port, both, LOOPBACK, port) for port in (IPERF, ECHO)))
+            "listen p%d\n bind %s:%d ssl crt %s %s\n server near %s:%d\n"
+            % (port, OUTER[1], self.PROXIED + port, both, self.cipher, LOOPBACK, port) for port in (IPERF, ECHO)))
 
     def client_file(self, lab, crt):
         return lab.write("haproxy-client.cfg", self.DEFAULTS + "".join(
@@ -131,6 +140,22 @@ class Stunnel(TlsProxy):
         return lab.write("stunnel-client.conf", self.GLOBAL + "".join(
             "[p%d]\nclient = yes\naccept = %s:%d\nconnect = %s:%d\nverifyChain = yes\nCAfile = %s\n"
             % (port, LOOPBACK, port, OUTER[1], self.PROXIED + port, crt) for port in (IPERF, ECHO)))
+
+
+class Socat(TlsProxy):
+    """A process for each connection."""
+
+    programs = ("socat", "openssl")
+
+    def bring_up(self, lab):
+        client, server = self.hosts(lab)
+        key, crt = certificate(lab, "server")
+        for port in (IPERF, ECHO):
+            server.start("socat", "OPENSSL-LISTEN:%d,bind=%s,reuseaddr,fork,nodelay,verify=0,cert=%s,key=%s"
+                         % (self.PROXIED + port, OUTER[1], crt, key), "TCP:%s:%d,nodelay" % (LOOPBACK, port))
+            client.start("socat", "TCP-LISTEN:%d,bind=%s,reuseaddr,fork,nodelay" % (port, LOOPBACK),
+                         "OPENSSL:%s:%d,nodelay,cafile=%s,commonname=server" % (OUTER[1], self.PROXIED + port, crt))
+        return self.wait_for_listeners(client, server)
 
 
 class OpenVpn(Contender):
@@ -238,7 +263,9 @@ def contenders(build, binaries):
     return [
         PlainIp("ip", "plain IP"),
         Haproxy("haproxy", "TLS, haproxy"),
+        Haproxy("haproxy-chacha20", "TLS, haproxy, ChaCha20", "TLS_CHACHA20_POLY1305_SHA256"),
         Stunnel("stunnel", "TLS, stunnel"),
+        Socat("socat", "TLS, socat"),
         OpenVpn("openvpn", "OpenVPN"),
         KernelWireGuard("kernel", "kernel WireGuard"),
         UserspaceWireGuard("wireguard-go", "wireguard-go", "wireguard-go"),

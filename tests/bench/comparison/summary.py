@@ -88,7 +88,7 @@ def goals(contenders):
         per_cpu("wireguard-go", [("udp_small", "UDP 64 B")], 4)
         compare("requests, p50", "wireguard-go", "requests", "p50_us", most=1)
         compare("requests, p99", "wireguard-go", "requests", "p99_us", most=1)
-    for proxy in ("haproxy", "stunnel"):
+    for proxy in ("haproxy", "haproxy-chacha20", "stunnel", "socat"):
         if sluice and proxy in known:
             per_cpu(proxy, tcp, 1)
     return found
