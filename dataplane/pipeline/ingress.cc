@@ -17,7 +17,6 @@
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
-#include "dataplane/pipeline/source_check.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
@@ -242,12 +241,10 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   const bool ipv4 = meta(m).from.family == Family::kIpv4;
   size_t offset = udp_offset(m, ipv4);
   if (offset == 0) return true;
-  Drop fault = meta(m).flow.source_fault;
   if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
     m = context.reassembly->add(m, context.now);
     if (m == nullptr) return false;
     offset = udp_offset(m, ipv4);
-    fault = source_fault(context, m);  // the last fragment's may be another's
   }
   const ConstBytes l4 = bytes_of(m).subspan(offset);
   if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
@@ -256,9 +253,9 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
   if (!udp_checksum_holds(m, ipv4, offset, l4.first(length))) return discard(context, m, Drop::udp_checksum);
-  if (fault != Drop::count_) return discard(context, m, fault);
-
   PacketMeta& about = meta(m);
+  if (about.flow.source_fault != Drop::count_) return discard(context, m, about.flow.source_fault);
+
   about.outer_class = ecn_of(bytes_of(m));
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
   resize(m, offset + length);

@@ -304,7 +304,10 @@ enum class Sums : uint8_t {
 
 void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port, Sums sums) noexcept {
   UdpHeader& udp = udp_header(rte_pktmbuf_mtod(m, std::byte*), outer.header_size);
-  if (by_port) return offload_udp_checksum(m, udp, outer);
+  if (by_port) {
+    if (!outer.by_socket) offload_udp_checksum(m, udp, outer);  // else Linux makes a header of its own
+    return;
+  }
   const uint32_t sum = sums == Sums::kNone ? checksum_add(bytes_of(m).subspan(outer.header_size)) : meta(m).message_sum;
   udp.checksum = udp_checksum(outer, udp.length, sum);
 }
