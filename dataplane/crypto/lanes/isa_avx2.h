@@ -113,7 +113,10 @@ struct Avx2 {
   }
   static Longs multiply32(Longs a, Longs b) noexcept { return _mm256_mul_epu32(a, b); }  // the low halves
 
-  // Words to 64-bit lanes; lane i takes the word of number lanes[i].
+  // Words to 64-bit lanes; in the second form lane i takes the word of number lanes[i].
+  static Longs widen(const uint32_t* words) noexcept {
+    return _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
+  }
   static Longs widen(const uint32_t* words, const uint32_t* lanes) noexcept {
     return _mm256_cvtepu32_epi64(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(load256(words), load256(lanes))));
   }

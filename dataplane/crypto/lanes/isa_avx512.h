@@ -117,7 +117,10 @@ struct Avx512 {
   }
   static Longs multiply32(Longs a, Longs b) noexcept { return _mm512_mul_epu32(a, b); }  // the low halves
 
-  // Words to 64-bit lanes; lane i takes the word of number lanes[i].
+  // Words to 64-bit lanes; in the second form lane i takes the word of number lanes[i].
+  static Longs widen(const uint32_t* words) noexcept {
+    return _mm512_cvtepu32_epi64(row256(reinterpret_cast<const std::byte*>(words)));
+  }
   static Longs widen(const uint32_t* words, const uint32_t* lanes) noexcept {
     return _mm512_cvtepu32_epi64(_mm256_permutevar8x32_epi32(row256(reinterpret_cast<const std::byte*>(words)),
                                                              row256(reinterpret_cast<const std::byte*>(lanes))));

@@ -12,7 +12,8 @@ void apply_keystream(Burst& burst, Blocks blocks) noexcept {
   ChaCha20<Isa>(burst).apply(blocks);
 }
 
-template <class Field>
-inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, Poly1305<Field>::authenticate};
+// The second field is the one for packets in several lanes (poly1305_parts.h).
+template <class Field, class FieldOfParts = Field>
+inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, Poly1305<Field, FieldOfParts>::authenticate};
 
 }  // namespace sluice::lanes

@@ -1,21 +1,20 @@
-// Poly1305 (RFC 8439) with a packet in every lane: each multiplies by its own r, so that no packet needs powers of r.
-// Packets of one length are the common case and go through here, group by group; for others, and where there are fewer
-// packets than lanes, see poly1305_uneven.h.
+// Poly1305 (RFC 8439) over the packets of a burst, as many at a time as a vector has 64-bit lanes: a packet in every
+// lane, which multiplies by its own r, so that no packet needs powers of r. Where there are too few packets for that,
+// or one is much longer than the others, a packet takes several lanes: see poly1305_parts.h.
 //
-// What is authenticated is the text, padded with zeros to 16 bytes, and a block with the lengths of the additional data
-// (none) and of the text. Field is the arithmetic, radix26.h or radix44.h.
+// Field is the arithmetic modulo 2^130 - 5, radix32.h or radix44.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "dataplane/crypto/lanes/kernel.h"
+#include "dataplane/crypto/lanes/poly1305_parts.h"
 #include "dataplane/crypto/lanes/poly1305_steps.h"
-#include "dataplane/crypto/lanes/poly1305_uneven.h"
 
 namespace sluice::lanes {
 
-template <class Field>
+template <class Field, class FieldOfParts>
 class Poly1305 {
  public:
   static void authenticate(Burst& burst) noexcept {
@@ -26,8 +25,10 @@ class Poly1305 {
       } else if (kTogether > 1 && are_even(burst, done, kLanes)) {
         authenticate_even<1>(burst, done);
         done += kLanes;
+      } else if (const unsigned parts_log2 = Parts::choose_log2(burst, done); parts_log2 > 0) {
+        done += Parts::authenticate(burst, done, parts_log2);
       } else {
-        done += UnevenGroup<Field>::authenticate(burst, done);
+        done += authenticate_uneven(burst, done);
       }
     }
     erase_one_time_keys(burst);
@@ -35,66 +36,144 @@ class Poly1305 {
 
  private:
   using Isa = typename Field::Isa;
-  using Steps = Poly1305Steps<Field>;
+  using Longs = typename Isa::Longs;
+  using Steps = Poly1305Steps<Isa>;
+  using Parts = Poly1305Parts<FieldOfParts>;
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
   static constexpr unsigned kLanes = Isa::kLongs;
   static constexpr size_t kBlock = Steps::kBlock;
   static constexpr unsigned kTogether = Isa::kGroupsInFlight;
 
-  // Whether there are so many packets, of as many blocks each and none shorter than a block.
+  // Whether there are so many packets, of as many blocks each and none empty.
   static bool are_even(const Burst& burst, size_t first, size_t packets) noexcept {
-    if (burst.count - first < packets) return false;
-    const size_t blocks = Steps::blocks_of(burst.size[first]);
+    if (burst.count - first < packets || burst.size[first] == 0) return false;
+    const size_t blocks = Steps::text_blocks(burst.size[first]);
     bool even = true;
-    for (size_t i = first; i < first + packets; ++i)
-      even &= burst.size[i] >= kBlock && Steps::blocks_of(burst.size[i]) == blocks;
+    for (size_t i = first; i < first + packets; ++i) even &= Steps::text_blocks(burst.size[i]) == blocks;
     return even;
   }
 
   template <unsigned kGroups>
   [[gnu::noinline]] static void authenticate_even(Burst& burst, size_t first) noexcept {
-    const std::byte* const* const texts[2] = {burst.text + first, burst.text + first + kLanes};
+    const size_t blocks = Steps::text_blocks(burst.size[first]);
+    uint64_t ends = 0;
+    for (size_t i = first; i < first + kGroups * kLanes; ++i) ends |= burst.size[i];
+    const size_t whole = blocks - (ends % kBlock != 0);  // in all of the packets
     Factor r[kGroups];
     Number n[kGroups];
     for (unsigned g = 0; g < kGroups; ++g) {
-      r[g] = Field::factor(Steps::read_r(burst, first + g * kLanes, 0));
-      n[g] = Steps::load(texts[g], 0);
+      r[g] = Field::factor(Steps::read_r(burst, first + g * kLanes).word);
+      n[g] = whole > 0 ? first_block(burst.text + first + g * kLanes) : Field::zero();
     }
-    const size_t whole = whole_blocks(burst, first, kGroups * kLanes);
-    size_t block = 1;
-    if constexpr (Field::kWide > 1)
-      if (const size_t times = (whole - 1) / Field::kWide; whole > Steps::kLong) {
-        for (unsigned g = 0; g < kGroups; ++g) Steps::advance_wide(n[g], r[g], texts[g], kBlock, kBlock, times);
-        block += times * Field::kWide;
-      }
-    for (; block < whole; ++block)
+    for (size_t block = 1; block < whole; ++block)
       for (unsigned g = 0; g < kGroups; ++g)
-        n[g] = Steps::multiply_add(n[g], r[g], Steps::load(texts[g], static_cast<ptrdiff_t>(block * kBlock)));
-    if (whole + 1 < Steps::blocks_of(burst.size[first]))
-      for (unsigned g = 0; g < kGroups; ++g) add_last_blocks(burst, first + g * kLanes, whole, n[g], r[g]);
+        add_block(n[g], r[g], burst.text + first + g * kLanes, static_cast<ptrdiff_t>(block * kBlock));
     for (unsigned g = 0; g < kGroups; ++g) {
-      n[g] = Steps::multiply_add(n[g], r[g], Steps::lengths(Isa::load(burst.size + first + g * kLanes)));
-      n[g] = Field::multiply(n[g], r[g]);
+      if (whole < blocks) add_last_blocks(n[g], r[g], burst.text + first + g * kLanes, burst.size + first + g * kLanes);
     }
-    for (unsigned g = 0; g < kGroups; ++g) Steps::write_tags(burst, first + g * kLanes, 0, kLanes, n[g]);
+    for (unsigned g = 0; g < kGroups; ++g)
+      end(burst, first + g * kLanes, kLanes, n[g], r[g], burst.size + first + g * kLanes);
   }
 
-  // Blocks that are whole in all of the packets.
-  static size_t whole_blocks(const Burst& burst, size_t first, size_t packets) noexcept {
-    uint64_t ends = 0;
-    for (size_t i = first; i < first + packets; ++i) ends |= burst.size[i];
-    return Steps::blocks_of(burst.size[first]) - (ends % kBlock != 0 ? 2 : 1);
+  // Packets of different lengths, or too few for all lanes: takes packets from number `first` on and returns how many.
+  // Lanes end together; until a lane's packet begins, it follows the longest packet in vain.
+  [[gnu::noinline]] static size_t authenticate_uneven(Burst& burst, size_t first) noexcept {
+    UnevenTexts texts(burst, first);
+    const Factor r = Field::factor(Steps::read_r(burst, first).word);
+    Number n = Field::zero();
+    for (size_t step = 0; step < texts.steps;) {
+      const size_t next = texts.begin(step);
+      keep_begun(n, texts.begin_at, step);
+      for (; step < Steps::min(next, texts.whole); ++step)
+        add_block(n, r, texts.from, static_cast<ptrdiff_t>(step * kBlock));
+      if (step < next) {
+        add_last_blocks(n, r, texts.text, texts.size);
+        ++step;
+      }
+    }
+    keep_begun(n, texts.begin_at, texts.steps);
+    end(burst, first, texts.packets, n, r, texts.size);
+    return texts.packets;
   }
 
-  static void add_last_blocks(const Burst& burst, size_t first, size_t whole, Number& n, const Factor& r) noexcept {
+  // What the lanes read in which step.
+  struct UnevenTexts {
+    UnevenTexts(const Burst& burst, size_t first) noexcept : packets(Steps::min(kLanes, burst.count - first)) {
+      uint64_t ends = 0;
+      size_t longest = 0;
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        const size_t packet = first + Steps::min(lane, packets - 1);  // lanes without a packet repeat the last one
+        text[lane] = burst.text[packet];
+        size[lane] = burst.size[packet];
+        ends |= size[lane];
+        if (size[lane] > size[longest]) longest = lane;
+      }
+      steps = Steps::text_blocks(size[longest]);
+      whole = steps - (ends % kBlock != 0);
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        begin_at[lane] = steps - Steps::text_blocks(size[lane]);
+        from[lane] = text[longest];
+      }
+    }
+
+    // Lets packets begin in this step. Returns the step when the next ones do.
+    size_t begin(size_t step) noexcept {
+      size_t next = steps;
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        if (begin_at[lane] == step) from[lane] = text[lane] - step * kBlock;
+        if (begin_at[lane] > step) next = Steps::min(next, begin_at[lane]);
+      }
+      return next;
+    }
+
+    const size_t packets;
+    size_t steps, whole;  // all, and those in which no text ends within a block
+    const std::byte* text[kLanes];
+    const std::byte* from[kLanes];  // plus the step's blocks: where the lane reads
+    alignas(64) uint64_t begin_at[kLanes];
+    alignas(64) uint64_t size[kLanes];
+  };
+
+  // Clears the lanes that have not begun before the step.
+  [[gnu::always_inline]] static inline void keep_begun(Number& n, const uint64_t* begin_at, size_t step) noexcept {
+    const Longs begun =
+        Isa::negative(Isa::template shift_right<63>(Isa::add64(Isa::load(begin_at), Isa::broadcast64(0 - step))));
+    for (Longs& limb : n.limb) limb = Isa::bit_and(limb, begun);
+  }
+
+  [[gnu::always_inline]] static inline Number first_block(const std::byte* const* from) noexcept {
+    Longs low, high;
+    Isa::load_blocks(from, 0, low, high);
+    return Field::block(low, high);
+  }
+
+  [[gnu::always_inline]] static inline void add_block(Number& n, const Factor& r, const std::byte* const* from,
+                                                      ptrdiff_t offset) noexcept {
+    Longs low, high;
+    Isa::load_blocks(from, offset, low, high);
+    n = Field::multiply_add(n, r, low, high);
+  }
+
+  // The texts' last blocks, padded where they are not whole.
+  [[gnu::always_inline]] static inline void add_last_blocks(Number& n, const Factor& r, const std::byte* const* text,
+                                                            const uint64_t* size) noexcept {
     std::byte blocks[kLanes][kBlock];
     const std::byte* at[kLanes];
     for (unsigned i = 0; i < kLanes; ++i) {
-      Isa::copy_padded(blocks[i], burst.text[first + i] + whole * kBlock, burst.size[first + i] - whole * kBlock);
+      const size_t before = size[i] == 0 ? 0 : (size[i] - 1) / kBlock * kBlock;
+      Isa::copy_padded(blocks[i], text[i] + before, size[i] - before);
       at[i] = blocks[i];
     }
-    n = Steps::multiply_add(n, r, Steps::load(at, 0));
+    add_block(n, r, at, 0);
+  }
+
+  [[gnu::always_inline]] static inline void end(Burst& burst, size_t first, size_t packets, Number& n, const Factor& r,
+                                                const uint64_t* size) noexcept {
+    n = Field::multiply(Field::multiply_add(n, r, Isa::broadcast64(0), Isa::load(size)), r);
+    Longs low, high;
+    Field::reduce(n, low, high);
+    Steps::write_tags(burst, first, packets, low, high);
   }
 
   static void erase_one_time_keys(Burst& burst) noexcept {

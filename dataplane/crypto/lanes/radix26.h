@@ -1,5 +1,5 @@
 // Numbers modulo 2^130 - 5, one per 64-bit lane, as five limbs of 26 bits: for instruction sets whose widest product is
-// that of two 32-bit numbers.
+// that of two 32-bit numbers, where factors are powers of r (otherwise: radix32.h).
 //
 // Bounds: the limbs of a product are below 2^26 + 2^13. A number that is to be multiplied may have limbs below 2^28, a
 // factor's are below 2^27, so that every sum of products is below 2^62, which is as much as carrying can take.
@@ -49,50 +49,11 @@ struct Radix26 {
 
   [[gnu::always_inline]] static inline Number multiply(const Number& n, const Factor& f) noexcept {
     Number sums = {};
-    multiply_add(sums, n, f);
+    for (unsigned j = 0; j < kLimbs; ++j)
+      for (unsigned i = 0; i < kLimbs; ++i)
+        sums.limb[i] =
+            Isa::add64(sums.limb[i], Isa::multiply32(n.limb[j], i >= j ? f.limb[i - j] : f.times5[kLimbs + i - j]));
     return carried(sums);
-  }
-
-  // What takes kWide blocks at once: the number is multiplied by r^4, the first three blocks by r^3, r^2 and r, and all
-  // is carried once. Blocks need not be split into limbs for that: they are four words of 32 bits, each with a factor
-  // of its own. Pays for long texts.
-  static constexpr unsigned kWide = 4;
-  struct WideFactor {
-    Longs word[kWide - 1][4][kLimbs];  // r^3, r^2, r; each times 2^0, 2^32, 2^64, 2^96
-    Longs tops[kLimbs];                // (r^3 + r^2 + r) 2^128
-    Factor number;                     // r^4
-  };
-
-  static void set_wide_factor(WideFactor& wide, const Factor& r) noexcept {
-    Number power;
-    for (unsigned i = 0; i < kLimbs; ++i) power.limb[i] = r.limb[i];
-    Number tops = {};
-    for (unsigned block = kWide - 1; block-- > 0; power = multiply(power, r)) {
-      Number shifted = power;
-      for (unsigned word = 0; word < 4; ++word, shifted = times_2_32(shifted))
-        for (unsigned i = 0; i < kLimbs; ++i) wide.word[block][word][i] = shifted.limb[i];
-      tops = add(tops, shifted);
-    }
-    for (unsigned i = 0; i < kLimbs; ++i) wide.tops[i] = tops.limb[i];
-    wide.number = factor(power);
-  }
-
-  // n r^4 + block r^3 + block r^2 + block r + block; load(i, low, high) gets block i.
-  template <class Load>
-  [[gnu::always_inline]] static inline Number wide_step(const Number& n, const WideFactor& wide, Load load) noexcept {
-    Number sums;
-    for (unsigned i = 0; i < kLimbs; ++i) sums.limb[i] = wide.tops[i];
-    Longs low, high;
-    for (unsigned block = 0; block < kWide - 1; ++block) {
-      load(block, low, high);
-      add_products(sums, low, wide.word[block][0]);
-      add_products(sums, Isa::template shift_right<32>(low), wide.word[block][1]);
-      add_products(sums, high, wide.word[block][2]);
-      add_products(sums, Isa::template shift_right<32>(high), wide.word[block][3]);
-    }
-    multiply_add(sums, n, wide.number);
-    load(kWide - 1, low, high);
-    return add(carried(sums), number(low, high, Isa::broadcast64(1)));
   }
 
   // A sum of up to eight products as if it were a product.
@@ -122,25 +83,6 @@ struct Radix26 {
   }
 
  private:
-  [[gnu::always_inline]] static inline void add_products(Number& sums, Longs word,
-                                                         const Longs (&factor)[kLimbs]) noexcept {
-    for (unsigned i = 0; i < kLimbs; ++i) sums.limb[i] = Isa::add64(sums.limb[i], Isa::multiply32(word, factor[i]));
-  }
-
-  [[gnu::always_inline]] static inline void multiply_add(Number& sums, const Number& n, const Factor& f) noexcept {
-    for (unsigned j = 0; j < kLimbs; ++j)
-      for (unsigned i = 0; i < kLimbs; ++i)
-        sums.limb[i] =
-            Isa::add64(sums.limb[i], Isa::multiply32(n.limb[j], i >= j ? f.limb[i - j] : f.times5[kLimbs + i - j]));
-  }
-
-  [[gnu::always_inline]] static inline Number times_2_32(const Number& n) noexcept {  // 2^26 moves limbs, 2^6 is left
-    Number product;
-    for (unsigned i = 0; i < kLimbs; ++i)
-      product.limb[i] = Isa::template shift_left<6>(i > 0 ? n.limb[i - 1] : times5(n.limb[kLimbs - 1]));
-    return carried(product);
-  }
-
   static Longs limb_mask() noexcept { return Isa::broadcast64((uint64_t{1} << 26) - 1); }
   static Longs times5(Longs a) noexcept { return Isa::add64(a, Isa::template shift_left<2>(a)); }
 

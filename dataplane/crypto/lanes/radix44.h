@@ -16,8 +16,6 @@ struct Radix44 {
   using Isa = IsaType;
   using Longs = typename Isa::Longs;
   static constexpr unsigned kLimbs = 3;
-  static constexpr unsigned kWide = 1;
-  struct WideFactor {};
 
   struct Number {
     Longs limb[kLimbs];
@@ -34,6 +32,13 @@ struct Radix44 {
              Isa::bit_or(Isa::template shift_right<24>(high), Isa::template shift_left<40>(top))}};
   }
 
+  static Number zero() noexcept { return {}; }
+
+  // The block low + 2^64 high, and 2^128.
+  [[gnu::always_inline]] static inline Number block(Longs low, Longs high) noexcept {
+    return number(low, high, Isa::broadcast64(1));
+  }
+
   [[gnu::always_inline]] static inline Number add(const Number& a, const Number& b) noexcept {
     Number sum;
     for (unsigned i = 0; i < kLimbs; ++i) sum.limb[i] = Isa::add64(a.limb[i], b.limb[i]);
@@ -47,6 +52,18 @@ struct Radix44 {
       f.times20[i] = Isa::add64(Isa::template shift_left<4>(n.limb[i]), Isa::template shift_left<2>(n.limb[i]));
     }
     return f;
+  }
+
+  // Of r's words.
+  [[gnu::always_inline]] static inline Factor factor(const Longs (&r)[4]) noexcept {
+    return factor(number(Isa::bit_or(r[0], Isa::template shift_left<32>(r[1])),
+                         Isa::bit_or(r[2], Isa::template shift_left<32>(r[3])), Isa::broadcast64(0)));
+  }
+
+  // n r + block
+  [[gnu::always_inline]] static inline Number multiply_add(const Number& n, const Factor& r, Longs low,
+                                                           Longs high) noexcept {
+    return add(multiply(n, r), block(low, high));
   }
 
   [[gnu::always_inline]] static inline Number multiply(const Number& n, const Factor& f) noexcept {

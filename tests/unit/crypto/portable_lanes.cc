@@ -5,6 +5,7 @@
 
 #include "dataplane/crypto/lanes/kernel_text.h"
 #include "dataplane/crypto/lanes/radix26.h"
+#include "dataplane/crypto/lanes/radix32.h"
 #include "dataplane/crypto/lanes/radix44.h"
 
 namespace sluice::test {
@@ -118,6 +119,9 @@ struct Portable {
     return each_long(
         [&](unsigned i) { return sum.lane[i] + static_cast<uint64_t>(product52(a.lane[i], b.lane[i]) >> 52); });
   }
+  static Longs widen(const uint32_t* words) {
+    return each_long([=](unsigned i) { return uint64_t{words[i]}; });
+  }
   static Longs widen(const uint32_t* words, const uint32_t* lanes) {
     return each_long([=](unsigned i) { return uint64_t{words[lanes[i]]}; });
   }
@@ -144,7 +148,7 @@ struct Portable {
 
 }  // namespace
 
-constinit const lanes::Kernel kPortableRadix26 = lanes::kKernel<lanes::Radix26<Portable>>;
+constinit const lanes::Kernel kPortableRadix26 = lanes::kKernel<lanes::Radix32<Portable>, lanes::Radix26<Portable>>;
 constinit const lanes::Kernel kPortableRadix44 = lanes::kKernel<lanes::Radix44<Portable>>;
 
 }  // namespace sluice::test

@@ -1,5 +1,5 @@
-// Poly1305 over packets of different lengths, or too few of them for all lanes. A packet then takes 1, 2, 4 or 8 lanes
-// ("parts") that read every, every second, fourth or eighth block and multiply by that power of r.
+// Poly1305 where there are fewer packets than lanes, or one is much longer than the others. A packet then takes 2, 4 or
+// 8 lanes ("parts") that read every second, fourth or eighth block and multiply by that power of r.
 //
 // Lanes of different lengths end together: short ones start later and add nothing until then. Steps are therefore
 // counted by how many are left.
@@ -15,11 +15,34 @@
 namespace sluice::lanes {
 
 template <class Field>
-class UnevenGroup {
+class Poly1305Parts {
  public:
+  // How many lanes a packet, as a power of two, keep most lanes busy for most of the steps, from packet number `first`
+  // on. 0: none of these groups is worth while.
+  static unsigned choose_log2(const Burst& burst, size_t first) noexcept {
+    // In quarters of a step: by a power; by r alone, which radix32.h makes cheaper; of one more doubling.
+    constexpr size_t kStep = 4, kStepByR = 3, kDoubling = 6 * kStep;
+    const size_t longest = blocks_of(burst.size[first]);
+    const size_t rest = burst.count - first;
+    if (rest >= kLanes && 4 * blocks_of(burst.size[first + kLanes - 1]) >= 3 * longest) return 0;
+    unsigned best = 0;
+    size_t best_work = 0, best_cost = 1, overhead = 3 * kStep;
+    for (unsigned log2 = 0; kLanes >> log2 > 0; ++log2, overhead += kDoubling) {
+      size_t work = 0;
+      for (size_t p = 0; p < min(kLanes >> log2, rest); ++p) work += blocks_of(burst.size[first + p]);
+      const size_t cost = (longest >> log2) * (log2 == 0 ? kStepByR : kStep) + overhead;
+      if (work * best_cost > best_work * cost) {
+        best = log2;
+        best_work = work;
+        best_cost = cost;
+      }
+    }
+    return best;
+  }
+
   // Takes packets of the burst from number `first` on; returns how many.
-  [[gnu::noinline]] static size_t authenticate(Burst& burst, size_t first) noexcept {
-    UnevenGroup group(burst, first);
+  [[gnu::noinline]] static size_t authenticate(Burst& burst, size_t first, unsigned parts_log2) noexcept {
+    Poly1305Parts group(burst, first, parts_log2);
     group.advance();
     group.end();
     return group.packets_;
@@ -30,23 +53,26 @@ class UnevenGroup {
   using Longs = typename Isa::Longs;
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
-  using Steps = Poly1305Steps<Field>;
+  using Steps = Poly1305Steps<Isa>;
   static constexpr unsigned kLanes = Isa::kLongs;
   static constexpr size_t kBlock = Steps::kBlock;
   static constexpr std::byte kNothing[kBlock] = {};
+  static constexpr size_t kRegularTo = 1;
 
-  static constexpr size_t min(size_t a, size_t b) noexcept { return a < b ? a : b; }
-  static constexpr size_t max(size_t a, size_t b) noexcept { return a > b ? a : b; }
+  static constexpr size_t min(size_t a, size_t b) noexcept { return Steps::min(a, b); }
+  static constexpr size_t max(size_t a, size_t b) noexcept { return Steps::max(a, b); }
+  // Of the text and the lengths.
+  static constexpr size_t blocks_of(size_t size) noexcept { return Steps::text_blocks(size) + 1; }
 
-  UnevenGroup(Burst& burst, size_t first) noexcept
+  Poly1305Parts(Burst& burst, size_t first, unsigned parts_log2) noexcept
       : burst_(burst),
         first_(first),
-        parts_log2_(choose_parts_log2(burst, first)),
-        packets_(min(kLanes >> parts_log2_, burst.count - first)) {
+        parts_log2_(parts_log2),
+        packets_(min(kLanes >> parts_log2, burst.count - first)) {
     size_t longest = 0, shortest = SIZE_MAX;
     uint64_t ends = 0;
     for (unsigned lane = 0; lane < kLanes; ++lane) {
-      const size_t packet = packet_of(lane), blocks = Steps::blocks_of(burst.size[packet]);
+      const size_t packet = packet_of(lane), blocks = blocks_of(burst.size[packet]);
       size_[lane] = burst.size[packet];
       blocks_[lane] = blocks + part_of(lane);
       end_[lane] = burst.text[packet] + blocks_[lane] * kBlock;
@@ -57,38 +83,16 @@ class UnevenGroup {
     if (ends % kBlock != 0) copy_last_blocks();
     left_ = (longest + parts() - 1) >> parts_log2_;
     regular_from_ = shortest >> parts_log2_;
-    regular_to_ = parts() == 1 && ends % kBlock != 0 ? 2 : 1;
     set_factors();
   }
 
-  ~UnevenGroup() {
+  ~Poly1305Parts() {
     erase(n_);
     erase(factor_);
     erase(last_factor_);
   }
-  UnevenGroup(const UnevenGroup&) = delete;
-  UnevenGroup& operator=(const UnevenGroup&) = delete;
-
-  // As many lanes per packet (a power of two) as keep most lanes busy for most of the steps.
-  static unsigned choose_parts_log2(const Burst& burst, size_t first) noexcept {
-    constexpr size_t kCost = 6;  // of one more doubling, in steps
-    const size_t longest = Steps::blocks_of(burst.size[first]);
-    const size_t rest = burst.count - first;
-    if (rest >= kLanes && 4 * Steps::blocks_of(burst.size[first + kLanes - 1]) >= 3 * longest) return 0;
-    unsigned best = 0;
-    size_t best_work = 0, best_steps = 1, overhead = 2;
-    for (unsigned log2 = 0; kLanes >> log2 > 0; ++log2, overhead += kCost) {
-      size_t work = 0;
-      for (size_t p = 0; p < min(kLanes >> log2, rest); ++p) work += Steps::blocks_of(burst.size[first + p]);
-      const size_t steps = (longest >> log2) + 1 + overhead;
-      if (work * best_steps > best_work * steps) {
-        best = log2;
-        best_work = work;
-        best_steps = steps;
-      }
-    }
-    return best;
-  }
+  Poly1305Parts(const Poly1305Parts&) = delete;
+  Poly1305Parts& operator=(const Poly1305Parts&) = delete;
 
   unsigned parts() const noexcept { return 1u << parts_log2_; }
   // Lanes without a packet repeat the last one.
@@ -106,9 +110,11 @@ class UnevenGroup {
   }
 
   void set_factors() noexcept {
-    const Number r = Steps::read_r(burst_, first_, parts_log2_);
+    const auto [word] = Steps::read_r(burst_, first_, parts_log2_);
+    const Number r = Field::number(Isa::bit_or(word[0], Isa::template shift_left<32>(word[1])),
+                                   Isa::bit_or(word[2], Isa::template shift_left<32>(word[3])), Isa::broadcast64(0));
     factor_ = Field::factor(r);
-    if (parts() > 1) set_factors_of_parts(r);
+    set_factors_of_parts(r);
   }
 
   // All multiply by r^parts, until the end: then a part that is d parts before the packet's last one multiplies by
@@ -132,12 +138,7 @@ class UnevenGroup {
     n_ = next_blocks();
     --left_;
     while (left_ > regular_from_) step();
-    if constexpr (Field::kWide > 1)
-      if (const size_t steps = left_ - min(left_, regular_to_); steps >= Steps::kLong) {
-        Steps::advance_wide(n_, factor_, end_, offset(), stride(), steps / Field::kWide);
-        left_ -= steps / Field::kWide * Field::kWide;
-      }
-    if (left_ > regular_to_) advance_regular(left_ - regular_to_);
+    if (left_ > kRegularTo) advance_regular(left_ - kRegularTo);
     while (left_ > 0) step();
   }
 
@@ -145,19 +146,18 @@ class UnevenGroup {
   void advance_regular(size_t steps) noexcept {
     Number n = n_;
     ptrdiff_t at = offset();
-    for (size_t i = 0; i < steps; ++i, at += stride()) n = Steps::multiply_add(n, factor_, Steps::load(end_, at));
+    for (size_t i = 0; i < steps; ++i, at += stride()) n = multiply_add(n, load(end_, at));
     n_ = n;
     left_ -= steps;
   }
 
   [[gnu::noinline]] void step() noexcept {
-    n_ = Steps::multiply_add(n_, factor_, next_blocks());
+    n_ = multiply_add(n_, next_blocks());
     --left_;
   }
 
   Number next_blocks() noexcept {
-    if (left_ <= regular_from_ && left_ > regular_to_) return Steps::load(end_, offset());
-    if (left_ == 1 && parts() == 1) return Steps::lengths(Isa::load(size_));
+    if (left_ <= regular_from_ && left_ > kRegularTo) return load(end_, offset());
     const std::byte* at[kLanes];
     alignas(64) uint64_t begun[kLanes];
     for (unsigned lane = 0; lane < kLanes; ++lane) {
@@ -170,6 +170,17 @@ class UnevenGroup {
     return Field::number(low, high, Isa::load(begun));
   }
 
+  [[gnu::always_inline]] inline Number multiply_add(const Number& n, const Number& blocks) const noexcept {
+    return Field::add(Field::multiply(n, factor_), blocks);
+  }
+
+  // The blocks at `offset` from the lanes' pointers.
+  [[gnu::always_inline]] static inline Number load(const std::byte* const* from, ptrdiff_t offset) noexcept {
+    Longs low, high;
+    Isa::load_blocks(from, offset, low, high);
+    return Field::number(low, high, Isa::broadcast64(1));
+  }
+
   const std::byte* block(unsigned lane, size_t start) noexcept {
     if (start + kBlock <= size_[lane]) return end_[lane] + offset();
     if (start < size_[lane]) return last_block_[lane];
@@ -178,11 +189,10 @@ class UnevenGroup {
   }
 
   void end() noexcept {
-    if (parts() == 1)
-      n_ = Field::multiply(n_, factor_);
-    else
-      add_parts();
-    Steps::write_tags(burst_, first_, parts_log2_, packets_, n_);
+    add_parts();
+    Longs low, high;
+    Field::reduce(n_, low, high);
+    Steps::write_tags(burst_, first_, packets_, low, high, parts_log2_);
   }
 
   // Ends the parts and sums them in the packet's first lane.
@@ -201,13 +211,13 @@ class UnevenGroup {
 
   Number n_;
   Factor factor_;
-  Number last_factor_ = {};  // if there are parts
+  Number last_factor_;
   Burst& burst_;
   const size_t first_;
   const unsigned parts_log2_;  // of the lanes per packet
   const size_t packets_;
-  size_t left_;                       // steps still to be made
-  size_t regular_from_, regular_to_;  // between so many left, every lane has whole blocks of its text
+  size_t left_;          // steps still to be made
+  size_t regular_from_;  // so many steps and less left, but more than kRegularTo, all lanes have blocks of their texts
   alignas(64) uint64_t size_[kLanes];
   size_t blocks_[kLanes];                 // of the lane's packet, and the lane's part
   const std::byte* end_[kLanes];          // of so many blocks
