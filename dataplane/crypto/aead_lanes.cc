@@ -39,7 +39,7 @@ class LanesEngine final : public AeadEngine {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
       kernel_.authenticate(burst_);
       const size_t genuine = judge(job_at);
-      wipe(std::as_writable_bytes(std::span(burst_.tags, burst_.count)));  // the right tags of forged texts
+      wipe(std::as_writable_bytes(std::span(burst_.tags)));  // the right tags of forged texts
       burst_.count = genuine;
       kernel_.apply_keystream(burst_, Blocks::kText);
     });

@@ -121,6 +121,13 @@ struct Avx2 {
     return _mm256_cvtepu32_epi64(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(load256(words), load256(lanes))));
   }
 
+  // Lane by lane, low before high.
+  static void store_pairs(std::byte* to, Longs low, Longs high) noexcept {
+    const Longs even = _mm256_unpacklo_epi64(low, high), odd = _mm256_unpackhi_epi64(low, high);
+    store256(to, _mm256_permute2x128_si256(even, odd, 0x20));
+    store256(to + 32, _mm256_permute2x128_si256(even, odd, 0x31));
+  }
+
   // Up to 16 bytes, and zeros behind them.
   static void copy_padded(std::byte* to, const std::byte* from, size_t size) noexcept {
     uint64_t half[2] = {};

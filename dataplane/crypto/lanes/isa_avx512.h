@@ -138,6 +138,13 @@ struct Avx512 {
                                                              row256(reinterpret_cast<const std::byte*>(lanes))));
   }
 
+  // Lane by lane, low before high.
+  static void store_pairs(std::byte* to, Longs low, Longs high) noexcept {
+    const Longs first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi64(low, first, high));
+    _mm512_storeu_si512(to + 64, _mm512_permutex2var_epi64(low, _mm512_add_epi64(first, _mm512_set1_epi64(4)), high));
+  }
+
   // Up to 16 bytes, and zeros behind them.
   static void copy_padded(std::byte* to, const std::byte* from, size_t size) noexcept {
     const auto bytes = static_cast<__mmask16>(_bzhi_u32(0xffff, static_cast<uint32_t>(size)));

@@ -17,10 +17,10 @@ struct Burst {
   alignas(64) std::byte* text[kMaxPackets];
   alignas(64) uint64_t size[kMaxPackets];
   alignas(64) uint64_t nonce[kMaxPackets];
-  // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s. Room for a vector after the last.
-  static constexpr size_t kStride = kMaxPackets + 16;
+  static constexpr size_t kStride = kMaxPackets + 16;  // with room for a vector after the last
+  // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s.
   alignas(64) uint32_t one_time_keys[8][kStride];
-  std::byte tags[kMaxPackets][16];  // secret until they have been sent
+  std::byte tags[kStride][16];  // secret until they have been sent
 };
 
 // Which blocks of the packets' keystreams: number 0 gives the one-time keys, the others are added to the texts.

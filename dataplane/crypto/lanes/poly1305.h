@@ -72,8 +72,7 @@ class Poly1305 {
     for (unsigned g = 0; g < kGroups; ++g) {
       if (whole < blocks) add_last_blocks(n[g], r[g], burst.text + first + g * kLanes, burst.size + first + g * kLanes);
     }
-    for (unsigned g = 0; g < kGroups; ++g)
-      end(burst, first + g * kLanes, kLanes, n[g], r[g], burst.size + first + g * kLanes);
+    for (unsigned g = 0; g < kGroups; ++g) end(burst, first + g * kLanes, n[g], r[g], burst.size + first + g * kLanes);
   }
 
   // Packets of different lengths, or too few for all lanes: takes packets from number `first` on and returns how many.
@@ -93,7 +92,7 @@ class Poly1305 {
       }
     }
     keep_begun(n, texts.begin_at, texts.steps);
-    end(burst, first, texts.packets, n, r, texts.size);
+    end(burst, first, n, r, texts.size);
     return texts.packets;
   }
 
@@ -168,12 +167,12 @@ class Poly1305 {
     add_block(n, r, at, 0);
   }
 
-  [[gnu::always_inline]] static inline void end(Burst& burst, size_t first, size_t packets, Number& n, const Factor& r,
+  [[gnu::always_inline]] static inline void end(Burst& burst, size_t first, Number& n, const Factor& r,
                                                 const uint64_t* size) noexcept {
     n = Field::multiply(Field::multiply_add(n, r, Isa::broadcast64(0), Isa::load(size)), r);
     Longs low, high;
     Field::reduce(n, low, high);
-    Steps::write_tags(burst, first, packets, low, high);
+    Steps::write_tags(burst, first, low, high);
   }
 
   static void erase_one_time_keys(Burst& burst) noexcept {

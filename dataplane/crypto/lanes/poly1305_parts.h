@@ -192,7 +192,7 @@ class Poly1305Parts {
     add_parts();
     Longs low, high;
     Field::reduce(n_, low, high);
-    Steps::write_tags(burst_, first_, packets_, low, high, parts_log2_);
+    Steps::write_tags(burst_, first_, low, high, parts_log2_);
   }
 
   // Ends the parts and sums them in the packet's first lane.

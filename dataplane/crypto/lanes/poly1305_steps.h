@@ -33,17 +33,16 @@ struct Poly1305Steps {
     return r;
   }
 
-  // The tags of `packets` packets from the low 128 bits of the products in each packet's first lane.
-  [[gnu::always_inline]] static inline void write_tags(Burst& burst, size_t first, size_t packets, Longs low,
-                                                       Longs high, unsigned parts_log2 = 0) noexcept {
+  // The packets' tags from the low 128 bits of the products in each packet's first lane. Lanes without a packet write
+  // behind the last one's.
+  [[gnu::always_inline]] static inline void write_tags(Burst& burst, size_t first, Longs low, Longs high,
+                                                       unsigned parts_log2 = 0) noexcept {
     add_s(burst, first, parts_log2, low, high);
-    alignas(64) uint64_t lows[kLanes], highs[kLanes];
-    Isa::store(lows, low);
-    Isa::store(highs, high);
-    for (size_t p = 0; p < packets; ++p) {
-      __builtin_memcpy(burst.tags[first + p], &lows[p << parts_log2], 8);
-      __builtin_memcpy(burst.tags[first + p] + 8, &highs[p << parts_log2], 8);
-    }
+    if (parts_log2 == 0) return Isa::store_pairs(burst.tags[first], low, high);
+    alignas(64) std::byte tags[kLanes][kBlock];
+    Isa::store_pairs(tags[0], low, high);
+    for (size_t p = 0; p < kLanes >> parts_log2; ++p)
+      __builtin_memcpy(burst.tags[first + p], tags[p << parts_log2], kBlock);
   }
 
  private:

@@ -125,6 +125,12 @@ struct Portable {
   static Longs widen(const uint32_t* words, const uint32_t* lanes) {
     return each_long([=](unsigned i) { return uint64_t{words[lanes[i]]}; });
   }
+  static void store_pairs(std::byte* to, const Longs& low, const Longs& high) {
+    for (unsigned i = 0; i < kLongs; ++i) {
+      std::memcpy(to + 16 * i, &low.lane[i], 8);
+      std::memcpy(to + 16 * i + 8, &high.lane[i], 8);
+    }
+  }
   static void copy_padded(std::byte* to, const std::byte* from, size_t size) {
     std::memset(to, 0, 16);
     std::memcpy(to, from, size);
