@@ -84,6 +84,9 @@ Loaded load_text(std::string_view text, const std::string& path, const Machine& 
   if (open_to_others) warn_of_open_secrets(model, report);
   fill_in_workers(model.gateway, machine);
 
+  for (Tunnel& tunnel : model.tunnels)
+    for (Peer& peer : tunnel.peers) peer.origin.forget_fields();
+
   Loaded loaded;
   if (!report.has_errors()) loaded.model = std::make_shared<const Model>(std::move(model));
   loaded.errors = report.take_errors();

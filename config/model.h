@@ -22,7 +22,8 @@ struct Position {
 };
 
 // Where a table and its fields stand in the file, so that whoever finds something wrong with a value later (validation,
-// starting a port) can still point at it. Takes no part in comparisons. Keys are the TOML keys, string literals.
+// starting a port) can still point at it. Takes no part in comparisons. Keys are the TOML keys, string literals. Of a
+// peer only the table is left once the file was found sound: there are many of them, and nothing more to say.
 class Origin {
  public:
   static constexpr uint32_t kWhole = 0xffffffff;  // the field itself, not one of its array's elements
@@ -30,6 +31,8 @@ class Origin {
   Origin() = default;
   explicit Origin(Position table) : table_(table) {}
   void note(std::string_view key, Position at, uint32_t index = kWhole) { fields_.push_back({key, index, at}); }
+  void expect(size_t fields) { fields_.reserve(fields); }
+  void forget_fields() { fields_ = {}; }
   bool has(std::string_view key) const;
   // The element's place, else the field's, else the table's: always the nearest that is known.
   Position of(std::string_view key, uint32_t index = kWhole) const;

@@ -36,7 +36,10 @@ std::string range_text(int64_t lowest, int64_t highest) {
 class TableReader {
  public:
   TableReader(toml::table& table, std::string path, Report& report)
-      : table_(table), path_(std::move(path)), report_(report), origin_(begin_of(table)) {}
+      : table_(table), path_(std::move(path)), report_(report), origin_(begin_of(table)) {
+    origin_.expect(2 * table.size());  // of arrays, the elements, too
+    known_.reserve(kMostKeys);
+  }
 
   const Origin& origin() const { return origin_; }
 
@@ -146,6 +149,12 @@ class TableReader {
     if (inline_node != nullptr) return inline_key(key, *inline_node);
     if (file_node != nullptr) return file_key_at(file_key, *file_node, directory);
     return std::nullopt;
+  }
+
+  // How many [[key]] blocks there are; whether they are sound is seen when they are read.
+  size_t count(std::string_view key) const {
+    const toml::array* blocks = table_.get_as<toml::array>(key);
+    return blocks == nullptr ? 0 : blocks->size();
   }
 
   // [[key]] blocks; read(TableReader&) for each.
@@ -291,6 +300,8 @@ class TableReader {
     return std::nullopt;
   }
 
+  static constexpr size_t kMostKeys = 16;  // of any table
+
   toml::table& table_;
   std::string path_;  // of the table: "tunnel.peer"
   Report& report_;
@@ -385,6 +396,7 @@ Tunnel read_tunnel(TableReader& in, const std::filesystem::path& directory) {
   assign(tunnel.dscp, in.integer_or(kDscpWords, "dscp", 0, 63));
   assign(tunnel.routes, in.word<RouteInstall>("routes", kRoutesWords));
   assign(tunnel.fwmark, in.integer_or_off<uint32_t>("fwmark", 0xffffffff));
+  tunnel.peers.reserve(in.count("peer"));
   in.tables("peer", [&](TableReader& peer) { tunnel.peers.push_back(read_peer(peer, directory)); });
   tunnel.origin = in.origin();
   return tunnel;

@@ -19,6 +19,7 @@ std::string line_of(Position at) { return at.line == 0 ? "" : ", as in line " + 
 template <class Value, class Map = std::map<Value, Position>>
 class Unique {
  public:
+  void expect(size_t values) { first_.reserve(values); }
   // The place where the value was before, if it was.
   const Position* insert(const Value& value, Position at) {
     const auto [it, fresh] = first_.try_emplace(value, at);
@@ -278,6 +279,7 @@ using PublicKeys = Unique<PublicKey, std::unordered_map<PublicKey, Position, Pub
 
 void check_peer_keys(const Tunnel& tunnel, Report& report) {
   PublicKeys keys;
+  keys.expect(tunnel.peers.size());
   const PublicKey own = tunnel.private_key.is_zero() ? PublicKey{} : public_key_of(tunnel.private_key);
   for (const Peer& peer : tunnel.peers) {
     if (peer.public_key.is_zero()) continue;

@@ -5,20 +5,27 @@
 #include <utility>
 
 namespace sluice {
+namespace {
 
-size_t AllowedIps::Hash::operator()(const Prefix& prefix) const noexcept {
+size_t hash_of(const Prefix& prefix) noexcept {
   const auto& bytes = prefix.address.bytes;
   const size_t address = std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   return address + (size_t{prefix.length} << 8 | static_cast<size_t>(prefix.address.family));
+}
+
+}  // namespace
+
+auto AllowedIps::hasher() const noexcept {
+  return [this](uint32_t number) { return hash_of(listed_[number].prefix); };
 }
 
 void AllowedIps::insert(const Prefix& prefix, uint32_t peer_slot) {
   const auto value = map_.exact(prefix);
   if (value && (*value >= kSharedOwners || (shares_ && *value != peer_slot)))
     return insert_shared(prefix, peer_slot, *value);
-  if (value) unlist(prefix, *value);
+  if (value) unlist_alone(prefix, *value);
   map_.insert(prefix, peer_slot);
-  list_last(prefix, peer_slot);
+  alone_.insert(list_last(prefix, peer_slot), hasher());
 }
 
 bool AllowedIps::erase(const Prefix& prefix, uint32_t peer_slot) {
@@ -29,7 +36,7 @@ bool AllowedIps::erase(const Prefix& prefix, uint32_t peer_slot) {
   }
   if (value != peer_slot) return false;
   map_.erase(prefix);
-  unlist(prefix, peer_slot);
+  unlist_alone(prefix, peer_slot);
   return true;
 }
 
@@ -40,7 +47,7 @@ void AllowedIps::erase_peer(uint32_t peer_slot) {
 // `value`: another owner, or the owners there are.
 void AllowedIps::insert_shared(const Prefix& prefix, uint32_t peer_slot, uint32_t value) {
   if (value < kSharedOwners) {
-    places_.erase(prefix);
+    alone_.erase(find_alone(prefix), hasher());
     const auto unused = std::ranges::find_if(owners_, [](const auto& owners) { return owners.empty(); });
     const auto number = static_cast<uint32_t>(unused - owners_.begin());
     if (unused == owners_.end()) owners_.emplace_back();
@@ -49,9 +56,9 @@ void AllowedIps::insert_shared(const Prefix& prefix, uint32_t peer_slot, uint32_
     map_.insert(prefix, value);
   }
   auto& owners = owners_[value - kSharedOwners];
-  if (std::erase(owners, peer_slot) != 0) by_peer_[peer_slot].remove(prefix);
+  if (std::erase(owners, peer_slot) != 0) unlist(find_listed(prefix, peer_slot), peer_slot);
   owners.push_back(peer_slot);
-  by_peer_[peer_slot].push_back(prefix);
+  list_last(prefix, peer_slot);
   owners_changed_ = true;
 }
 
@@ -59,16 +66,13 @@ void AllowedIps::insert_shared(const Prefix& prefix, uint32_t peer_slot, uint32_
 void AllowedIps::erase_shared(const Prefix& prefix, uint32_t peer_slot, uint32_t value) {
   auto& owners = owners_[value - kSharedOwners];
   std::erase(owners, peer_slot);
-  const auto listed = by_peer_.find(peer_slot);
-  listed->second.remove(prefix);
-  if (listed->second.empty()) by_peer_.erase(listed);
+  unlist(find_listed(prefix, peer_slot), peer_slot);
   owners_changed_ = true;
   if (owners.size() != 1) return;
   const uint32_t alone = owners.front();
   owners.clear();
   map_.insert(prefix, alone);
-  Owned& owned = by_peer_[alone];
-  places_[prefix] = std::ranges::find(owned, prefix);
+  alone_.insert(find_listed(prefix, alone), hasher());
 }
 
 std::span<const SharedOwners> AllowedIps::shared() {
@@ -90,22 +94,66 @@ std::span<const SharedOwners> AllowedIps::shared() {
 AllowedIps::Garbage AllowedIps::take_garbage() { return {map_.take_garbage(), std::exchange(old_, {})}; }
 
 std::vector<Prefix> AllowedIps::list(uint32_t peer_slot) const {
-  const auto owned = by_peer_.find(peer_slot);
-  if (owned == by_peer_.end()) return {};
-  return {owned->second.begin(), owned->second.end()};
+  std::vector<Prefix> prefixes;
+  for (uint32_t at = first_of(peer_slot); at != kNowhere; at = listed_[at].after)
+    prefixes.push_back(listed_[at].prefix);
+  return prefixes;
 }
 
-void AllowedIps::list_last(const Prefix& prefix, uint32_t peer_slot) {
-  Owned& owned = by_peer_[peer_slot];
-  places_[prefix] = owned.insert(owned.end(), prefix);
+// --- who has what ---
+
+// Of a prefix that has one owner.
+uint32_t AllowedIps::find_alone(const Prefix& prefix) const {
+  return *alone_.find(hash_of(prefix), [&](uint32_t number) { return listed_[number].prefix == prefix; });
 }
 
-void AllowedIps::unlist(const Prefix& prefix, uint32_t peer_slot) {
-  const auto place = places_.find(prefix);
-  const auto owned = by_peer_.find(peer_slot);
-  owned->second.erase(place->second);
-  if (owned->second.empty()) by_peer_.erase(owned);
-  places_.erase(place);
+// Of a prefix that the peer owns, with others as a rule: lists of those are short.
+uint32_t AllowedIps::find_listed(const Prefix& prefix, uint32_t peer_slot) const {
+  uint32_t at = first_of(peer_slot);
+  while (listed_[at].prefix != prefix) at = listed_[at].after;
+  return at;
+}
+
+AllowedIps::Ends& AllowedIps::ends_of(uint32_t peer_slot) {
+  const size_t page = peer_slot / kPageSlots;
+  if (page >= by_peer_.size()) by_peer_.resize(page + 1);
+  if (by_peer_[page] == nullptr) by_peer_[page] = std::make_unique<Page>();
+  return (*by_peer_[page])[peer_slot % kPageSlots];
+}
+
+uint32_t AllowedIps::first_of(uint32_t peer_slot) const noexcept {
+  const size_t page = peer_slot / kPageSlots;
+  if (page >= by_peer_.size() || by_peer_[page] == nullptr) return kNowhere;
+  return (*by_peer_[page])[peer_slot % kPageSlots].first;
+}
+
+uint32_t AllowedIps::list_last(const Prefix& prefix, uint32_t peer_slot) {
+  Ends& ends = ends_of(peer_slot);
+  uint32_t number = unused_;
+  if (number == kNowhere) {
+    number = static_cast<uint32_t>(listed_.size());
+    listed_.emplace_back();
+  } else {
+    unused_ = listed_[number].after;
+  }
+  listed_[number] = {prefix, ends.last, kNowhere};
+  (ends.last == kNowhere ? ends.first : listed_[ends.last].after) = number;
+  ends.last = number;
+  return number;
+}
+
+void AllowedIps::unlist(uint32_t number, uint32_t peer_slot) {
+  Ends& ends = ends_of(peer_slot);
+  Listed& gone = listed_[number];
+  (gone.before == kNowhere ? ends.first : listed_[gone.before].after) = gone.after;
+  (gone.after == kNowhere ? ends.last : listed_[gone.after].before) = gone.before;
+  gone.after = std::exchange(unused_, number);
+}
+
+void AllowedIps::unlist_alone(const Prefix& prefix, uint32_t peer_slot) {
+  const uint32_t number = find_alone(prefix);
+  alone_.erase(number, hasher());
+  unlist(number, peer_slot);
 }
 
 }  // namespace sluice

@@ -6,14 +6,14 @@
 // gets what is sent there is decided by the route's gateway (pipeline/outbound.cc).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
+#include "dataplane/base/flat_index.h"
 #include "dataplane/lookup/prefix_map.h"
 #include "dataplane/session/shared_owners.h"
 
@@ -40,19 +40,34 @@ class AllowedIps {
   Garbage take_garbage();
 
  private:
-  using Owned = std::list<Prefix>;
-  struct Hash {
-    size_t operator()(const Prefix& prefix) const noexcept;
+  // The prefixes of each peer are a list. Its members lie in one array, linked by their numbers there.
+  static constexpr uint32_t kNowhere = UINT32_MAX;
+  struct Listed {
+    Prefix prefix;
+    uint32_t before, after;  // in the peer's list, or `after` among those that are not in use
   };
+  struct Ends {
+    uint32_t first = kNowhere, last = kNowhere;
+  };
+  static constexpr uint32_t kPageSlots = 64;
+  using Page = std::array<Ends, kPageSlots>;
 
-  void list_last(const Prefix& prefix, uint32_t peer_slot);
-  void unlist(const Prefix& prefix, uint32_t peer_slot);
+  auto hasher() const noexcept;
+  uint32_t find_alone(const Prefix& prefix) const;
+  uint32_t find_listed(const Prefix& prefix, uint32_t peer_slot) const;
+  Ends& ends_of(uint32_t peer_slot);
+  uint32_t first_of(uint32_t peer_slot) const noexcept;
+  uint32_t list_last(const Prefix& prefix, uint32_t peer_slot);
+  void unlist(uint32_t number, uint32_t peer_slot);
+  void unlist_alone(const Prefix& prefix, uint32_t peer_slot);
   void insert_shared(const Prefix& prefix, uint32_t peer_slot, uint32_t value);
   void erase_shared(const Prefix& prefix, uint32_t peer_slot, uint32_t value);
 
   PrefixMap map_;
-  std::unordered_map<uint32_t, Owned> by_peer_;               // peers that own something
-  std::unordered_map<Prefix, Owned::iterator, Hash> places_;  // of prefixes with one owner
+  std::vector<Listed> listed_;
+  uint32_t unused_ = kNowhere;                  // the first of those
+  std::vector<std::unique_ptr<Page>> by_peer_;  // by slot; nullptr: none of a page's peers has ever owned anything
+  FlatIndex alone_;                             // of what is listed, prefixes with one owner
   bool shares_ = false;
   // Owners of shared prefixes, in the order of their insertion, by the number in the map; empty: free.
   std::vector<std::vector<uint32_t>> owners_;
