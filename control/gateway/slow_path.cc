@@ -78,8 +78,8 @@ void SlowPath::on_punt(Packet packet) {
 
 void SlowPath::to_linux(Packet packet) {
   const PacketMeta& about = meta(packet.get());
-  Mirror* mirror =
-      about.from.in_port != kNoPort ? network_.port_mirror(about.from.in_port) : network_.tunnel_mirror(about.from.tunnel);
+  Mirror* mirror = about.from.in_port != kNoPort ? network_.port_mirror(about.from.in_port)
+                                                 : network_.tunnel_mirror(about.from.tunnel);
   if (!mirror || !mirror->write(bytes_of(packet.get()))) drops_.add(Drop::mirror_write);
 }
 

@@ -53,8 +53,8 @@ class Wireguard {
   bool post_waiting_commands();
   MonoTime next_deadline() const noexcept;  // never: no timer is armed
 
-  // A packet for the gateway itself, before Linux sees it: from a port, or out of a tunnel (about.from.in_port kNoPort).
-  // True: it was ours alone, an answer to a probe.
+  // A packet for the gateway itself, before Linux sees it: from a port, or out of a tunnel (about.from.in_port
+  // kNoPort). True: it was ours alone, an answer to a probe.
   bool overhear(const PacketMeta& about, ConstBytes ip_packet);
 
   // Peers known by name that left an initiation unanswered since the last call: their names may stand for other
