@@ -27,13 +27,14 @@
 #include "dataplane/port/dpdk_log.h"
 #include "dataplane/port/frame_size.h"
 #include "dataplane/port/interface.h"
+#include "dataplane/port/nic_steering.h"
 #include "dataplane/port/removal_notice.h"
+#include "dataplane/port/rss.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint16_t kDescriptors = 1024;  // per queue, where the device has a choice
-constexpr uint64_t kRssOfFlows = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
 constexpr uint64_t kTransmitChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 constexpr uint64_t kReceiveChecksums =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
@@ -128,6 +129,7 @@ class EthdevPort final : public Port {
         mtu_(options.mtu),
         device_(describe(options)),
         locks_(configured.transmit_lock ? configured.transmit_queues : 0) {
+    if (options.steering) steering_.emplace(make_ethdev_rules(dpdk_port_));
     if (!members_.empty() && !speaks_lacp_) active_backup_.emplace(dpdk_port_, links_of(members_));
   }
 
@@ -199,9 +201,15 @@ class EthdevPort final : public Port {
   bool is_leaving() const noexcept override { return ethdev_.id() != RTE_MAX_ETHPORTS && removal_.asked(); }
   void give_back() noexcept override {
     last_ = counters();
+    steer({}, {});
     ethdev_.close(true);
   }
   Offloads offloads() const noexcept override { return configured_.offloads; }
+
+  void steer(const QueueByIndex& queues, std::span<const uint16_t> listen_ports) override {
+    if (steering_ && ethdev_.id() != RTE_MAX_ETHPORTS) steering_->follow(queues, listen_ports);
+  }
+  Steering steering() const override { return steering_ ? steering_->state() : Steering{Steering::State::kOff, {}}; }
 
  private:
   struct alignas(64) TransmitLock {
@@ -224,6 +232,7 @@ class EthdevPort final : public Port {
   std::string device_;
   std::vector<TransmitLock> locks_;
   std::optional<ActiveBackup> active_backup_;  // of such a bond
+  std::optional<NicSteering> steering_;        // no value: it is switched off
 };
 
 Error failed(const EthdevOptions& options, const std::string& what, int status) {
@@ -254,9 +263,9 @@ rte_eth_conf configuration_for(const rte_eth_dev_info& info, uint16_t receive_qu
   conf.txmode.offloads = info.tx_offload_capa & kTransmitChecksums;
   // A neighbour may send what the link usually carries even if we are told to send less.
   conf.rxmode.mtu = std::max<uint16_t>(mtu, RTE_ETHER_MTU);
-  if (receive_queues > 1 && (info.flow_type_rss_offloads & kRssOfFlows) != 0) {
+  if (const uint64_t functions = rss_functions(info.flow_type_rss_offloads); receive_queues > 1 && functions != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kRssOfFlows;
+    conf.rx_adv_conf.rss_conf.rss_hf = functions;
   }
   conf.intr_conf.rxq = interrupts;
   return conf;

@@ -29,6 +29,7 @@ struct EthdevOptions {
   uint16_t mtu = 1500;     // largest IP packet
   std::optional<Mac> mac;  // none: the device's own
   uint16_t vlan = 0;       // every frame of the port itself is tagged so; 0: none is
+  bool steering = true;    // if the device can (port/steering.h)
   std::vector<uint16_t> vlans;  // all tags that are somebody's, `vlan` too: what the device passes on
 };
 

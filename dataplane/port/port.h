@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "dataplane/base/net.h"
 #include "dataplane/base/strong.h"
+#include "dataplane/port/steering.h"
 
 struct rte_mbuf;
 
@@ -82,6 +84,10 @@ class Port {
   virtual uint16_t mtu() const noexcept = 0;  // largest IP packet
   virtual bool link_up() const noexcept = 0;
   virtual PortCounters counters() const noexcept = 0;
+  // From now on data messages to these UDP ports are to arrive as `queues` says; what the device does about it,
+  // steering() tells. While packets move, and again whenever the listen ports change.
+  virtual void steer(const QueueByIndex& /*queues*/, std::span<const uint16_t> /*listen_ports*/) {}
+  virtual Steering steering() const { return {}; }
   // Where workers count what arrives for it, one after the other by worker; nullptr: its device counts.
   virtual LivePortCounters* arrivals() noexcept { return nullptr; }
   virtual std::string device() const = 0;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "dataplane/port/port_counters.h"
+#include "dataplane/port/socket_steering.h"
 #include "dataplane/wire/ip.h"
 
 namespace sluice {
@@ -488,8 +489,11 @@ class SocketPort final : public UdpSocketPort {
   void close() override;
   bool has(Family family) const noexcept override { return open_[index_of(family)]; }
   void set_mark(uint32_t mark) override;
+  void steer(const QueueByIndex& queues, std::span<const uint16_t> listen_ports) override;
+  Steering steering() const override { return steering_; }
 
  private:
+  void steer_sockets();
   std::span<Descriptor> sockets_of(size_t family) noexcept {
     return std::span(fds_).subspan(family * lanes_.size(), lanes_.size());
   }
@@ -499,8 +503,10 @@ class SocketPort final : public UdpSocketPort {
   // By receive queue. Descriptor numbers for life: what stands behind them is swapped under the workers (dup3), so that
   // they need to be told nothing and never meet a number that has become somebody else's.
   std::vector<Descriptor> fds_;
-  std::array<bool, kFamilies> open_{};  // control only, as the next two
+  std::array<bool, kFamilies> open_{};  // control only, as the next four
   uint32_t mark_ = 0;
+  QueueByIndex queues_;  // empty: nobody has asked
+  Steering steering_;
   uint16_t closed_port_ = 0;              // the last
   std::atomic<uint16_t> listen_port_{0};  // written by control, read by workers
   std::vector<std::unique_ptr<Lane>> lanes_;
@@ -520,6 +526,7 @@ Result<void> SocketPort::open(uint16_t port) {
     replace(family, (*groups)[family]);
   }
   listen_port_.store(port, std::memory_order_relaxed);
+  steer_sockets();
   return {};
 }
 
@@ -545,6 +552,26 @@ void SocketPort::replace(size_t family, const Group& group) noexcept {
     dup3(group.empty() ? stand_in.get() : group[i].get(), fd, O_CLOEXEC);
   }
   open_[family] = !group.empty();
+}
+
+// Whatever they listen on.
+void SocketPort::steer(const QueueByIndex& queues, std::span<const uint16_t>) {
+  queues_ = queues;
+  steer_sockets();
+}
+
+void SocketPort::steer_sockets() {
+  steering_ = {};
+  if (queues_.queues.empty()) return;
+  for (size_t family = 0; family < kFamilies; ++family) {
+    if (!open_[family]) continue;
+    const auto done = steer_by_index(sockets_of(family)[0].get(), queues_, transmit_queues());
+    if (!done) {
+      steering_ = {Steering::State::kRefused, done.error().what};
+      return;
+    }
+    steering_.state = Steering::State::kOn;
+  }
 }
 
 void SocketPort::set_mark(uint32_t mark) {

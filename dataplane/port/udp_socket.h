@@ -36,7 +36,8 @@ class UdpSocketPort : public Port {
 
 // Closed. A socket of each family and a transmit queue for each of `workers`: Linux spreads what arrives over the
 // sockets by addresses and ports (SO_REUSEPORT), so that a peer's datagrams come by one of them while it stays where it
-// is. Receive queues are those of IPv4 first, then those of IPv6.
+// is; asked to steer(), its data messages by their receiver index. Receive queues are those of IPv4 first, then those
+// of IPv6.
 Result<std::unique_ptr<UdpSocketPort>> make_udp_socket_port(PortId id, const std::string& name, uint16_t workers,
                                                             const Buffers& buffers);
 

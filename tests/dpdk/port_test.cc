@@ -208,6 +208,35 @@ TEST(Ethdev, RingCarriesFramesBothWaysPerQueue) {
   EXPECT_EQ(wire.receive(1), udp_frame(6));
 }
 
+// None of the devices that a test can have takes such rules.
+TEST(Ethdev, ADeviceThatDoesNotSteerSaysSoAndGoesOn) {
+  const PacketPool pool = test::small_pool();
+  RingWire wire("steered", 2, pool.get());
+  const auto port = wire.make_port(PortId{0}, {.name = "r", .workers = 2});
+  ASSERT_NE(port, nullptr);
+  EXPECT_EQ(port->steering(), Steering{});
+  for (const std::vector<uint16_t>& ports : {std::vector<uint16_t>{51820}, {51820, 51821}}) {
+    port->steer({{0, 1}}, ports);
+    EXPECT_EQ(port->steering().state, Steering::State::kRefused);
+    expect_one_line(port->steering().why, "net_ring: ");
+  }
+  ASSERT_TRUE(wire.send(udp_frame(5), 1));
+  rte_mbuf* m;
+  ASSERT_EQ(port->receive(1, &m, 1), 1);
+  EXPECT_EQ(bytes_and_free(m), udp_frame(5));
+  port->steer({{0, 1}}, {});
+  EXPECT_EQ(port->steering(), Steering{});
+}
+
+TEST(Ethdev, IsNotAskedToSteerIfTheConfigurationSaysNo) {
+  const PacketPool pool = test::small_pool();
+  RingWire wire("unsteered", 2, pool.get());
+  const auto port = wire.make_port(PortId{0}, {.name = "r", .workers = 2, .steering = false});
+  ASSERT_NE(port, nullptr);
+  port->steer({{0, 1}}, std::vector<uint16_t>{51820});
+  EXPECT_EQ(port->steering(), (Steering{Steering::State::kOff, {}}));
+}
+
 TEST(Ethdev, MoreWorkersThanQueuesShareTheTransmitQueue) {
   const PacketPool pool = test::small_pool();
   RingWire wire("shared", 1, pool.get());
@@ -318,6 +347,33 @@ TEST(EthdevTap, ExchangesFramesWithTheKernelAndWakesByDescriptor) {
   m = packet_with(pool.get(), udp_frame(2));
   ASSERT_EQ((*port)->transmit(0, &m, 1), 1);
   EXPECT_EQ(kernel.receive(), udp_frame(2));
+}
+
+// The one driver here that has rules at all, though none that look at a payload: those are refused, and what it has of
+// its own (RSS is rules there, too) is left alone.
+TEST(EthdevTap, DoesNotSteerAndKeepsItsQueues) {
+  const NetNamespace ns;
+  if (!ns.why_not().empty()) GTEST_SKIP() << "needs a network namespace: " << ns.why_not();
+  ASSERT_TRUE(ns.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1"));
+  const PacketPool pool = test::small_pool();
+  const auto port = make_ethdev_port(PortId{0}, {.name = "t", .device = "tap:slt1", .workers = 2}, pool.get());
+  if (!port && port.error().what.find("permitted") != std::string::npos) GTEST_SKIP() << port.error().what;
+  ASSERT_TRUE(port) << port.error().what;
+  (*port)->steer({{0, 1}}, std::vector<uint16_t>{51820});
+  EXPECT_EQ((*port)->steering().state, Steering::State::kRefused);
+  expect_one_line((*port)->steering().why, "net_tap: ");
+  ASSERT_TRUE(ns.run("ip link set slt1 up"));
+  const RawInterface kernel("slt1");
+  ASSERT_TRUE(kernel.ok());
+  ASSERT_TRUE(kernel.send(udp_frame(1)));
+  rte_mbuf* m = nullptr;
+  for (int i = 0; i < 2000 && m == nullptr; ++i) {
+    for (uint16_t queue = 0; queue < (*port)->receive_queues() && m == nullptr; ++queue)
+      if ((*port)->receive(queue, &m, 1) == 0) m = nullptr;
+    if (m == nullptr) usleep(1000);
+  }
+  ASSERT_NE(m, nullptr);
+  EXPECT_EQ(bytes_and_free(m), udp_frame(1));
 }
 
 class EthdevVeth : public testing::Test {

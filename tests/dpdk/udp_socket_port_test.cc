@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -48,6 +49,13 @@ class Remote {
     const sockaddr_storage address = loopback(family_, to);
     EXPECT_EQ(sendto(fd_, &number, sizeof number, 0, reinterpret_cast<const sockaddr*>(&address), size_of(family_)),
               static_cast<ssize_t>(sizeof number));
+  }
+  // A WireGuard message of that type, or as much as a rule looks at; `number` is in its counter's place.
+  void send_message(uint16_t to, uint32_t type, uint32_t index, uint32_t number) const {
+    const std::array<uint32_t, 8> words{type, index, number};
+    const sockaddr_storage address = loopback(family_, to);
+    EXPECT_EQ(sendto(fd_, words.data(), sizeof words, 0, reinterpret_cast<const sockaddr*>(&address), size_of(family_)),
+              static_cast<ssize_t>(sizeof words));
   }
   // The next datagram's number; none within a second.
   std::optional<uint32_t> receive() const {
@@ -134,6 +142,20 @@ class UdpSocketPortTest : public testing::TestWithParam<Family> {
       }
     }
     return datagrams;
+  }
+  struct Message {
+    uint32_t type, index;
+  };
+  std::vector<Message> messages_in(uint16_t queue) {
+    std::vector<Message> messages;
+    std::array<rte_mbuf*, 64> packets;
+    while (const uint16_t n = port_->receive(queue, packets.data(), packets.size())) {
+      for (rte_mbuf* m : std::span(packets).first(n)) {
+        std::memcpy(&messages.emplace_back(), rte_pktmbuf_mtod(m, const std::byte*) + headers(), sizeof(Message));
+        rte_pktmbuf_free(m);
+      }
+    }
+    return messages;
   }
   Datagram read(rte_mbuf* m) const {
     const auto* at = rte_pktmbuf_mtod(m, const std::byte*);
@@ -244,6 +266,43 @@ TEST_P(UdpSocketPortTest, WorkersShareThePortAmongThem) {
   }
   EXPECT_EQ(received, kRemotes * kEach);
   EXPECT_EQ(queues.size(), kWorkers);
+}
+
+// One sender's data messages come by the queue that each one's receiver index names; what else it sends, by one.
+TEST_P(UdpSocketPortTest, SteersDataMessagesByTheirIndex) {
+  constexpr uint16_t kWorkers = 3;
+  constexpr uint32_t kMessages = 64;
+  auto made = make_udp_socket_port(PortId{2}, "steered", kWorkers, Buffers{pool_.get(), nullptr});
+  ASSERT_TRUE(made);
+  port_->close();
+  port_ = std::move(*made);
+  EXPECT_EQ(port_->steering(), Steering{});
+  port_->steer({{0, 1, 2, 0}}, std::vector<uint16_t>{listen_port_});
+  EXPECT_EQ(port_->steering(), Steering{}) << "it is closed";
+  for (const char* when : {"opened", "opened again"}) {
+    SCOPED_TRACE(when);
+    ASSERT_TRUE(port_->open(listen_port_));
+    ASSERT_EQ(port_->steering(), (Steering{Steering::State::kOn, {}}));
+    const Remote remote(GetParam());
+    for (uint32_t n = 0; n < kMessages; ++n) {
+      remote.send_message(listen_port_, 4, 0xabcdef00 + n, 0);
+      remote.send_message(listen_port_, 1 + n % 3, n, 0);
+    }
+    size_t handshakes_of[kWorkers] = {};
+    for (uint16_t w = 0; w < kWorkers; ++w) {
+      std::vector<uint32_t> indices;
+      for (const Message& message : messages_in(static_cast<uint16_t>(w + (ipv4() ? 0 : kWorkers)))) {
+        if (message.type == 4) indices.push_back(message.index - 0xabcdef00);
+        handshakes_of[w] += message.type != 4;
+      }
+      std::vector<uint32_t> expected;
+      for (uint32_t n = 0; n < kMessages; ++n)
+        if (n % 4 % 3 == w) expected.push_back(n);
+      EXPECT_EQ(indices, expected) << "queue " << w;
+    }
+    EXPECT_EQ(std::ranges::count(handshakes_of, kMessages), 1) << "as one flow";
+    port_->close();
+  }
 }
 
 }  // namespace
