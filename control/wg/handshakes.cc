@@ -129,7 +129,7 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
   if (const auto error = peer->guard.check(received->timestamp, t)) return drop(initiation_drop(*error));
 
   const Tai64n timestamp = received->timestamp;
-  const auto index = parts_.dataplane.sessions().reserve_index();
+  const auto index = reserve_index(*peer);
   if (!index) return drop(Drop::handshake_no_index);
   auto created = create_response(std::move(*received), *remote, peer->preshared_key, *index, parts_.rng);
   if (!created) {
@@ -139,9 +139,9 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
   // From here on the initiation is authentic, new and answerable: commit.
   peer->guard.commit(timestamp, t);
   forget_handshake(*peer);
-  peer->home = datagram.worker;
+  peer->home = parts_.dataplane.owner_of(*index, datagram.from.port, datagram.worker);
   move_endpoint(*peer, datagram.from);
-  begin_session_as_responder(*peer, std::move(created->keys), datagram.worker);
+  begin_session_as_responder(*peer, std::move(created->keys), peer->home);
   note_received(*peer, sizeof message);
   send_to_peer(*peer, std::as_writable_bytes(std::span(&created->message, 1)));
   peer->timers.session_derived(t);
@@ -160,7 +160,8 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   by_handshake_index_.erase(it);  // the keypair inherits the index
   peer.sent.reset();
   move_endpoint(peer, datagram.from);
-  begin_session_as_initiator(peer, std::move(*keys), datagram.worker);
+  const WorkerId owner = parts_.dataplane.owner_of(keys->local_index, datagram.from.port, datagram.worker);
+  begin_session_as_initiator(peer, std::move(*keys), owner);
   peer.timers.session_derived(now());
   peer.timers.handshake_complete();
   peer.last_handshake = parts_.clock.wall();
@@ -168,7 +169,7 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   // The initiator speaks first: what is staged at the worker that asked for the handshake, or else an empty message.
   // That confirms the key to the other side.
   request_keepalive(peer);
-  peer.home = datagram.worker;
+  peer.home = owner;
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
   start_path_search(peer);
@@ -206,7 +207,7 @@ void Wireguard::send_initiation(PeerControl& peer) {
   if (!peer.tunnel->identity() || peer.at.remote.is_none()) return;
   const RemoteIdentity* remote = remote_identity(peer);
   if (!remote) return;
-  const auto index = parts_.dataplane.sessions().reserve_index();
+  const auto index = reserve_index(peer);
   if (!index) return;
   auto created =
       create_initiation(*peer.tunnel->identity(), *remote, *index, Tai64n::whitened(parts_.clock.wall()), parts_.rng);
@@ -220,6 +221,10 @@ void Wireguard::send_initiation(PeerControl& peer) {
   peer.timers.initiation_sent(now(), parts_.rng);
   send_to_peer(peer, std::as_writable_bytes(std::span(&created->message, 1)));
   evaluate_timers(peer);
+}
+
+std::optional<uint32_t> Wireguard::reserve_index(const PeerControl& peer) {
+  return parts_.dataplane.sessions().reserve_index(parts_.dataplane.worker_for(peer.shared->id));
 }
 
 void Wireguard::forget_handshake(PeerControl& peer) {

@@ -36,7 +36,7 @@ struct PeerControl {
   std::string name;                   // from the configuration file; may be empty
 
   std::unique_ptr<Peer> shared;  // the workers' view; retired with the peer
-  // Sends what control wants sent: the worker that delivered the last handshake message, or asked for one since.
+  // Sends what control wants sent: the worker that owns the last session, or asked for a handshake since.
   WorkerId home{0};
 
   Whereabouts at;  // set by configuration and by every authenticated packet; remote none: not known

@@ -144,7 +144,7 @@ PeerControl* Tunnel::add_peer(const PublicKey& key) {
   peer.shared->id = *id;
   peer.shared->tunnel = id_;
   peer.shared->worker_count = wireguard_.dataplane().worker_count();
-  peer.home = WorkerId{static_cast<uint8_t>(id->slot % peer.shared->worker_count)};
+  peer.home = wireguard_.dataplane().worker_for(*id);
   wireguard_.register_peer(peer);
   if (up_) start_peer(peer);
   return &peer;

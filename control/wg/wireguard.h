@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -118,6 +119,7 @@ class Wireguard {
   void on_cookie_reply(const Datagram& datagram);
   const RemoteIdentity* remote_identity(PeerControl& peer);
   void send_initiation(PeerControl& peer);
+  std::optional<uint32_t> reserve_index(const PeerControl& peer);
   void send_to_peer(PeerControl& peer, Bytes message);
   void send_held_message(PeerControl& peer);
   bool transmit(const OuterRoute& route, ConstBytes message, uint8_t tos, WorkerId worker);

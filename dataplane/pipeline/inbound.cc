@@ -78,6 +78,7 @@ void hand_off(WorkerContext& context, const Keypair& keypair, std::span<rte_mbuf
   const unsigned taken = rte_ring_mp_enqueue_burst(handoff->ring, reinterpret_cast<void* const*>(messages.data()),
                                                    static_cast<unsigned>(messages.size()), nullptr);
   for (rte_mbuf* m : messages.subspan(taken)) context.drop(m, Drop::handoff_full);
+  WorkerStats::bump(context.stats->handed_off, taken);
   if (handoff->scheduled.exchange(true, std::memory_order_acq_rel)) return;
   // Not posted: the owner learns of it with the next message that crosses.
   if (!context.mailboxes[keypair.owner.value]->post_ready(peer.id))

@@ -41,6 +41,9 @@ struct alignas(64) WorkerStats {
   // Of this worker while it was saturated (spread.h): bursts that were open to all, packets in them that others worked
   // on, chunks that did not come back in time. What it did for others is the stage `help`, a call per chunk.
   std::atomic<uint64_t> spread_bursts{0}, spread_packets_helped{0}, spread_stalls{0};
+  // Data messages that arrived here although another worker owns their session, and were handed to it: none where ports
+  // steer (port/steering.h).
+  std::atomic<uint64_t> handed_off{0};
   // The owning worker only: cycles of the stage that is running which another one has on its account (StageClock).
   uint64_t accounted = 0;
 

@@ -22,8 +22,8 @@ struct alignas(64) Keypair {
   uint32_t local_index = 0;
   uint32_t remote_index = 0;
   MonoTime birth;
-  bool initiator = false;      // we initiated: we rekey by age
-  WorkerId owner = kNoWorker;  // receives under this keypair for life: the worker whose queue delivered its handshake
+  bool initiator = false;               // we initiated: we rekey by age
+  WorkerId owner = kNoWorker;           // receives under this keypair for life (Dataplane::owner_of)
   std::atomic<bool> can_send{true};     // control clears it (own private key changed, expired); workers read, relaxed
   std::atomic<bool> can_receive{true};  // likewise
   Secret<32> send_key;

@@ -1,6 +1,5 @@
 #include "dataplane/session/session_table.h"
 
-#include <bit>
 #include <cassert>
 
 namespace sluice {
@@ -17,9 +16,9 @@ void prefetch(const Keypair* keypair) noexcept {
 
 }  // namespace
 
-SessionTable::SessionTable(uint32_t slots, Rng& rng)
-    : mask_(slots - 1), rng_(rng), slots_(slots), taken_((slots + 63) / 64) {
-  assert(std::has_single_bit(slots));
+SessionTable::SessionTable(uint32_t slots, Rng& rng, uint16_t workers)
+    : mask_(slots - 1), worker_mask_(worker_mask(workers)), rng_(rng), slots_(slots), taken_((slots + 63) / 64) {
+  assert(std::has_single_bit(slots) && worker_mask_ <= mask_);
 }
 
 Keypair* SessionTable::find(uint32_t index) const noexcept {
@@ -37,9 +36,10 @@ void SessionTable::find_burst(std::span<const uint32_t> indices, std::span<Keypa
     if (found[i] != nullptr && found[i]->local_index != indices[i]) found[i] = nullptr;
 }
 
-std::optional<uint32_t> SessionTable::reserve_index() noexcept {
+std::optional<uint32_t> SessionTable::reserve_index(WorkerId worker) noexcept {
+  assert(worker.value <= worker_mask_);
   for (int draw = 0; draw < kMaxDraws; ++draw) {
-    const uint32_t index = rng_.next_u32();
+    const uint32_t index = (rng_.next_u32() & ~worker_mask_) | worker.value;
     const uint32_t slot = index & mask_;
     if (is_taken(slot)) continue;
     taken_[slot / 64] |= uint64_t{1} << (slot % 64);

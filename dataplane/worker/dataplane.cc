@@ -4,11 +4,13 @@
 #include <rte_lcore.h>
 
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <utility>
 
 #include "dataplane/crypto/select.h"
 #include "dataplane/port/eal.h"
+#include "dataplane/worker/index_steering.h"
 #include "dataplane/worker/qsbr_domain.h"
 
 namespace sluice {
@@ -33,6 +35,17 @@ int run_worker(void* worker) {
   return 0;
 }
 
+// Where the workers are no power of two, some of the names that an index can carry are nobody's (SessionTable).
+uint32_t slots_for(const Dataplane::Options& options) {
+  return std::has_single_bit(options.worker_cores.size()) ? options.session_slots : options.session_slots * 2;
+}
+
+std::vector<Port*> pointers_to(const std::vector<std::unique_ptr<Port>>& ports) {
+  std::vector<Port*> pointers;
+  for (const auto& port : ports) pointers.push_back(port.get());
+  return pointers;
+}
+
 Result<std::unique_ptr<AeadEngine>> make_named_engine(const std::string& name) {
   std::unique_ptr<AeadEngine> engine = make_engine(name);
   if (engine != nullptr) return engine;
@@ -50,16 +63,19 @@ struct Dataplane::State {
       : options(std::move(o)),
         pool(std::move(p)),
         ports(std::move(port_list)),
-        sessions(options.session_slots, rng),
+        port_pointers(pointers_to(ports)),
+        steering(port_pointers, worker_count()),
+        sessions(slots_for(options), rng, worker_count()),
         peers(options.max_peers),
-        qsbr(static_cast<uint16_t>(options.worker_cores.size())) {
-    for (const auto& port : ports) port_pointers.push_back(port.get());
-  }
+        qsbr(worker_count()) {}
+
+  uint16_t worker_count() const noexcept { return static_cast<uint16_t>(options.worker_cores.size()); }
 
   Options options;
   PacketPool pool;
   std::vector<std::unique_ptr<Port>> ports;
   std::vector<Port*> port_pointers;
+  IndexSteering steering;
   SessionTable sessions;
   PeerTable peers;
   QsbrDomain qsbr;
@@ -170,6 +186,7 @@ void Dataplane::publish(std::unique_ptr<Published> root) {
   // std::function wants something copyable.
   std::shared_ptr<const Published> old = std::exchange(s.root, std::move(root));
   s.qsbr.retire([old = std::move(old)]() mutable { old.reset(); });
+  s.steering.follow(*s.root);
 }
 
 const Published& Dataplane::published() const noexcept { return *state_->root; }
@@ -177,6 +194,14 @@ void Dataplane::retire(std::function<void()> free_it) { state_->qsbr.retire(std:
 void Dataplane::collect() { state_->qsbr.collect(); }
 size_t Dataplane::retired() const noexcept { return state_->qsbr.waiting(); }
 void Dataplane::drain() { state_->qsbr.free_all(); }
+
+WorkerId Dataplane::worker_for(PeerId peer) const noexcept {
+  return WorkerId{static_cast<uint8_t>(peer.slot % worker_count())};
+}
+
+WorkerId Dataplane::owner_of(uint32_t local_index, PortId port, WorkerId received_by) const {
+  return state_->steering.worker_of(local_index, port).value_or(received_by);
+}
 
 SessionTable& Dataplane::sessions() noexcept { return state_->sessions; }
 PeerTable& Dataplane::peers() noexcept { return state_->peers; }

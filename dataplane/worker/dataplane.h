@@ -52,13 +52,20 @@ class Dataplane {
   Result<void> let_go(PortId port);
 
   // Publication: swap the root; the old one and whatever `retire` was given are freed when every worker has passed a
-  // quiescent state.
+  // quiescent state. Ports that steer follow its listen ports.
   void publish(std::unique_ptr<Published> root);
   const Published& published() const noexcept;
   void retire(std::function<void()> free_it);  // called from collect() after a grace period
   void collect();                              // control calls it each turn; never blocks
   size_t retired() const noexcept;             // how much waits for its grace period
   void drain();                                // after stop(): frees everything retired now, no reader is left
+
+  // Whose sessions a peer's are to be, where that is for us to choose: peers take turns, and a peer keeps its worker.
+  // Its indices name it.
+  WorkerId worker_for(PeerId peer) const noexcept;
+  // Who receives under the session of which `received_by` got a handshake message by `port`: that worker, as the data
+  // will come the same way; unless the port steers, which delivers them to the one that the index names.
+  WorkerId owner_of(uint32_t local_index, PortId port, WorkerId received_by) const;
 
   SessionTable& sessions() noexcept;
   PeerTable& peers() noexcept;

@@ -20,6 +20,7 @@
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
 #include "dataplane/worker/idle_wait.h"
+#include "dataplane/worker/queue_plan.h"
 
 namespace sluice {
 namespace {
@@ -30,17 +31,12 @@ constexpr uint64_t kSaturatedPollMicroseconds =
     1000;                                   // after that it is quiescent again and looks at what was published
 constexpr uint64_t kSpinMicroseconds = 50;  // without work before it sleeps: shorter than that, a wake-up costs more
 
-// Every receive queue of every port has one worker. Dealt out in turn over all ports, so that ports with few queues
-// (one each, say) do not all end up with the first worker.
 std::vector<ReceiveQueue> queues_of(WorkerId worker, uint16_t workers, std::span<Port* const> ports) {
   std::vector<ReceiveQueue> queues;
-  unsigned turn = 0;
-  for (Port* port : ports) {
-    if (port == nullptr) continue;
-    for (uint16_t q = 0; q < port->receive_queues(); ++q) {
-      if (turn++ % workers == worker.value) queues.push_back({port, q});
-    }
-  }
+  const QueuePlan plan = plan_queues(ports, workers);
+  for (size_t p = 0; p < ports.size(); ++p)
+    for (uint16_t q = 0; q < plan[p].size(); ++q)
+      if (plan[p][q] == worker) queues.push_back({ports[p], q});
   return queues;
 }
 

@@ -10,6 +10,7 @@
 #include "dataplane/pipeline/packet.h"
 #include "dataplane/wire/ip.h"
 #include "tests/support/forced_spread.h"
+#include "tests/support/steering_port.h"
 
 namespace sluice::test {
 namespace {
@@ -63,7 +64,8 @@ TestGateway::TestGateway(const Site& site, const Site& other, ManualClock& clock
   std::vector<std::unique_ptr<Port>> ports;
   port.name = "wan";
   port.mac = site.wan_mac;
-  ports.push_back(wan_wire_.make_port(PortId{0}, port));
+  std::unique_ptr<Port> wan = wan_wire_.make_port(PortId{0}, port);
+  ports.push_back(options.steers ? std::make_unique<SteeringPort>(std::move(wan)) : std::move(wan));
   port.name = "lan";
   port.mac = site.lan_mac;
   ports.push_back(lan_wire_.make_port(PortId{1}, port));

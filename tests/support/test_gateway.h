@@ -40,6 +40,7 @@ class TestGateway final : public OuterRoutes {
  public:
   struct Options {
     uint16_t workers = 1;
+    bool steers = false;  // its WAN port is a SteeringPort
     std::string engine;
     std::optional<Spread::Options> spread;
     size_t load_threshold = LoadMonitor::kDefaultThreshold;

@@ -76,6 +76,37 @@ TEST(SessionTable, FullIsAnAnswer) {
   EXPECT_FALSE(table.reserve_index());
 }
 
+TEST(SessionTable, AnIndexNamesItsWorkerAndIsRandomOtherwise) {
+  struct {
+    uint16_t workers;
+    uint32_t mask;
+  } const cases[] = {{1, 0}, {2, 1}, {3, 3}, {4, 3}, {5, 7}, {64, 63}};
+  for (const auto& [workers, mask] : cases) {
+    EXPECT_EQ(SessionTable::worker_mask(workers), mask);
+    test::SeededRng rng;
+    SessionTable table(1 << 14, rng, workers);
+    uint32_t zeros = 0, ones = 0;
+    for (unsigned i = 0; i < 1000; ++i) {
+      const WorkerId worker{static_cast<uint8_t>(i % workers)};
+      const auto index = table.reserve_index(worker);
+      ASSERT_TRUE(index);
+      EXPECT_EQ(*index & mask, worker.value);
+      ones |= *index;
+      zeros |= ~*index;
+    }
+    EXPECT_EQ(ones | mask, ~uint32_t{0});
+    EXPECT_EQ(zeros | mask, ~uint32_t{0});
+  }
+}
+
+TEST(SessionTable, AWorkersSlotsAreHalfFullAtMost) {  // with twice the slots for the names that nobody has
+  test::SeededRng rng;
+  constexpr uint16_t kWorkers = 5;
+  constexpr uint32_t kInUse = 1 << 12;
+  SessionTable table(4 * kInUse, rng, kWorkers);
+  for (uint32_t i = 0; i < kInUse; ++i) ASSERT_TRUE(table.reserve_index(WorkerId{static_cast<uint8_t>(i % kWorkers)}));
+}
+
 TEST(SessionTable, M11HandshakeIndexFindsNoKeypair) {
   test::SeededRng rng;
   SessionTable table(64, rng);
