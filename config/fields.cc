@@ -74,6 +74,7 @@ std::vector<Field> fields_of(const Port& port) {
   fields.push_back({"addresses", list_of(port.addresses)});
   fields.push_back({"mtu", toml(port.mtu)});
   if (port.queues != 0) fields.push_back({"queues", toml(port.queues)});
+  if (port.steering != Steering::kAuto) fields.push_back({"steering", toml(port.steering, kSteeringWords)});
   if (port.reverse_path_filter != ReversePathFilter::kOff)
     fields.push_back({"reverse-path-filter", toml(port.reverse_path_filter, kReversePathWords)});
   if (port.vlan) fields.push_back({"vlan", toml(*port.vlan)});

@@ -113,6 +113,11 @@ enum class ReversePathFilter : uint8_t {
   kStrict,  // the route to the source leaves by the port that the packet came in by
 };
 
+enum class Steering : uint8_t {
+  kAuto,  // data messages arrive at the worker that their receiver index names, where the device can do that
+  kOff,
+};
+
 enum class BondMode : uint8_t {
   kActiveBackup,  // one member carries everything; another takes over when its link goes down
   kLacp,          // 802.3ad: all members carry, flow by flow, as agreed with the switch
@@ -130,6 +135,7 @@ struct Port {
   std::vector<InterfaceAddress> addresses;  // put on the mirror
   uint16_t mtu = 1500;                      // of IP packets, kMinMtu..kMaxPortMtu
   uint16_t queues = 0;                      // receive queues, 1..64; 0: one per worker
+  Steering steering = Steering::kAuto;      // "auto" | "off"
   ReversePathFilter reverse_path_filter = ReversePathFilter::kOff;  // "off" | "loose" | "strict"
   std::optional<uint16_t> vlan;  // 1..4094: the 802.1Q tag of all its frames; none: they carry none
   Origin origin;

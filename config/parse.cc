@@ -339,6 +339,7 @@ Port read_port(TableReader& in) {
   port.addresses = in.parsed_list("addresses", parse_own_address);
   assign(port.mtu, in.integer<uint16_t>("mtu", kMinMtu, kMaxPortMtu));
   assign(port.queues, in.integer<uint16_t>("queues", 1, 64));
+  assign(port.steering, in.word<Steering>("steering", kSteeringWords));
   assign(port.reverse_path_filter, in.word<ReversePathFilter>("reverse-path-filter", kReversePathWords));
   port.vlan = in.integer<uint16_t>("vlan", 1, 4094);
   port.origin = in.origin();

@@ -135,7 +135,7 @@ void check_parent(const Port& port, const std::vector<Port>& ports, Report& repo
   const Position at = port.origin.of("parent");
   const auto parent = std::ranges::find(ports, port.parent, &Port::name);
   if (!port.vlan) report.error(at, "port.vlan", "is missing; say which VLAN of " + port.parent + " the port is");
-  for (const std::string_view key : {"queues", "devargs"})
+  for (const std::string_view key : {"queues", "steering", "devargs"})
     if (port.origin.has(key))
       report.error(port.origin.of(key), "port." + std::string(key), "belongs to the parent, " + port.parent);
   if (parent == ports.end())

@@ -38,6 +38,7 @@ inline constexpr std::array<Word<RouteInstall>, 2> kRoutesWords{
     {{"auto", RouteInstall::kAuto}, {"off", RouteInstall::kOff}}};
 inline constexpr std::array<Word<ReversePathFilter>, 3> kReversePathWords{
     {{"off", ReversePathFilter::kOff}, {"loose", ReversePathFilter::kLoose}, {"strict", ReversePathFilter::kStrict}}};
+inline constexpr std::array<Word<Steering>, 2> kSteeringWords{{{"auto", Steering::kAuto}, {"off", Steering::kOff}}};
 inline constexpr std::array<Word<BondMode>, 2> kBondWords{
     {{"active-backup", BondMode::kActiveBackup}, {"lacp", BondMode::kLacp}}};
 // Fields whose values are numbers or words.

@@ -24,7 +24,9 @@
 //    "workers":        [{"worker": 0.., "core": CPU, if it has one of its own}],
 //    "ports":          [{"name", "device": as in TOML, "mac": "02:..", "link": "up" | "down", "mtu",
 //                        "rx_packets", "rx_bytes", "rx_drops", "tx_packets", "tx_bytes", "tx_drops"}],
-//                       drop-in mode's TUN and sockets have no "mac" and "mtu" of their own
+//                       drop-in mode's TUN and sockets have no "mac" and "mtu" of their own; with
+//                       "steering": "on" | "off" | "refused" and, if so, "steering_refusal": what the driver says,
+//                       where there are queues of several workers to choose from
 //    "tunnels":        [{"name", "public_key": if it has one, "listen_port", "mtu", "peers": [PEER]}]}
 //   PEER {"public_key",
 //         "name":                 if it has one,
@@ -44,6 +46,7 @@
 //                            "spread":  {"bursts":         whose cipher work was open to all workers, while saturated,
 //                                        "packets_helped": of them, that other workers did (theirs: stage "help"),
 //                                        "stalls":         chunks of packets that were dropped as spread_stalled},
+//                            "handed_off": data messages that arrived here and belong to other workers,
 //                            "stages": [{"name", "calls", "packets", "cycles",
 //                                        "cycles_per_packet", "packets_per_call": both may be fractions}]}]}
 //   Stages come in the order a packet travels; those that were never called may be left out.

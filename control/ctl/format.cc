@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "control/ctl/table.h"
 
@@ -87,17 +90,13 @@ std::string gateway_line(const json& reply) {
 }
 
 std::string ports(const json& list) {
-  Table table({{"port"},
-               {"device"},
-               {"mac"},
-               {"link"},
-               {"mtu", true},
-               {"rx packets", true},
-               {"rx", true},
-               {"rx drops", true},
-               {"tx packets", true},
-               {"tx", true},
-               {"tx drops", true}});
+  std::vector<Column> columns{{"port"},     {"device"},         {"mac"},
+                              {"link"},     {"mtu", true},      {"rx packets", true},
+                              {"rx", true}, {"rx drops", true}, {"tx packets", true},
+                              {"tx", true}, {"tx drops", true}};
+  const bool steering = std::ranges::any_of(list, [](const json& port) { return port.contains("steering"); });
+  if (steering) columns.push_back({"steering"});
+  Table table(std::move(columns));
   for (const json& port : list) {
     const auto number = [&](const char* key) { return port.at(key).get<uint64_t>(); };
     const auto mtu = or_default<uint64_t>(port, "mtu", 0);
@@ -105,7 +104,7 @@ std::string ports(const json& list) {
                or_default<std::string>(port, "mac", "-"), port.at("link").get<std::string>(),
                mtu == 0 ? "-" : std::to_string(mtu), grouped(number("rx_packets")), bytes(number("rx_bytes")),
                grouped(number("rx_drops")), grouped(number("tx_packets")), bytes(number("tx_bytes")),
-               grouped(number("tx_drops"))});
+               grouped(number("tx_drops")), or_default<std::string>(port, "steering", "-")});
   }
   return table.empty() ? "" : "\n" + table.text();
 }
@@ -162,6 +161,12 @@ std::string spread_line(const json& worker) {
                      grouped(count("bursts")), grouped(count("packets_helped")), grouped(count("stalls")));
 }
 
+// Nothing where no message arrived at the wrong worker.
+std::string handoff_line(const json& worker) {
+  const auto count = or_default<uint64_t>(worker, "handed_off", 0);
+  return count == 0 ? "" : fmt::format("  handed to the workers they belong to: {} data messages\n", grouped(count));
+}
+
 std::string worker_block(const json& worker) {
   Table table({{"stage"}, {"calls", true}, {"packets", true}, {"packets/call", true}, {"cycles/packet", true}}, "  ");
   for (const json& stage : worker.at("stages")) {
@@ -175,7 +180,7 @@ std::string worker_block(const json& worker) {
                      worker.at("worker").get<unsigned>(), core < 0 ? "any core" : fmt::format("core {}", core),
                      grouped(worker.at("polls").get<uint64_t>()), 100 * worker.at("idle").get<double>(),
                      100 * worker.at("sleep").get<double>()) +
-         spread_line(worker) + (table.empty() ? "" : table.text());
+         spread_line(worker) + handoff_line(worker) + (table.empty() ? "" : table.text());
 }
 
 }  // namespace

@@ -19,6 +19,12 @@ json describe_port(const std::string& device, Port& port) {
   json result = {{"name", port.name()},        {"device", device},       {"link", port.link_up() ? "up" : "down"},
                  {"rx_packets", c.rx_packets}, {"rx_bytes", c.rx_bytes}, {"rx_drops", c.rx_missed + c.rx_errors},
                  {"tx_packets", c.tx_packets}, {"tx_bytes", c.tx_bytes}, {"tx_drops", c.tx_errors}};
+  if (const Steering steering = port.steering(); steering.state != Steering::State::kNone) {
+    result["steering"] = steering.state == Steering::State::kOn    ? "on"
+                         : steering.state == Steering::State::kOff ? "off"
+                                                                   : "refused";
+    if (!steering.why.empty()) result["steering_refusal"] = steering.why;
+  }
   if (port.carries() == Port::Carries::kFrames) {  // others leave addresses and MTU to Linux
     result["mac"] = to_string(port.mac());
     result["mtu"] = port.mtu();
@@ -146,6 +152,7 @@ struct ApiOperations {
       worker["spread"] = {{"bursts", s.spread_bursts.load()},
                           {"packets_helped", s.spread_packets_helped.load()},
                           {"stalls", s.spread_stalls.load()}};
+      worker["handed_off"] = s.handed_off.load();
       worker["stages"] = std::move(stages);
       workers.push_back(std::move(worker));
     }

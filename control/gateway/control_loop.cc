@@ -37,7 +37,7 @@ bool ControlLoop::turn() {
   more |= core_.wireguard.run_timers();
   more |= core_.wireguard.refresh_routes();
   core_.wireguard.post_waiting_commands();
-  core_.publisher.publish_if_changed();
+  if (core_.publisher.publish_if_changed()) steering_log_.look_at(core_.dataplane.ports());
   core_.dataplane.collect();
   return more;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "control/gateway/publisher.h"
+#include "control/gateway/steering_log.h"
 #include "control/loop/event_loop.h"
 #include "control/wg/wireguard.h"
 
@@ -35,6 +36,7 @@ class ControlLoop {
   Nanoseconds time_to_sleep() const;
 
   Core core_;
+  SteeringLog steering_log_;
   bool stop_ = false;
 };
 

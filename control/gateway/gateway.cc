@@ -67,6 +67,7 @@ EthdevOptions ethdev_options(const config::Model& model, const config::Port& por
   const auto workers = static_cast<uint16_t>(model.gateway.workers.size());
   options.workers = port.queues != 0 ? port.queues : workers;
   options.mtu = port.mtu;
+  options.steering = port.steering == config::Steering::kAuto;
   options.vlan = port.vlan.value_or(0);
   for (const config::Port& other : model.ports)
     if (other.vlan && (other.name == port.name || other.parent == port.name)) options.vlans.push_back(*other.vlan);

@@ -35,8 +35,8 @@ void Publisher::set_ports_with_ipv4(std::set<PortId> ports) {
   changed_ = true;
 }
 
-void Publisher::publish_if_changed() {
-  if (!changed_ && !wireguard_.dirty()) return;
+bool Publisher::publish_if_changed() {
+  if (!changed_ && !wireguard_.dirty()) return false;
   auto root = std::make_unique<Published>();
   root->fib = fib_;
   for (const auto& tunnel : wireguard_.tunnels()) {
@@ -64,6 +64,7 @@ void Publisher::publish_if_changed() {
   wireguard_.published();
   for (auto& free_it : free_old_) dataplane_.retire(std::move(free_it));
   free_old_.clear();
+  return true;
 }
 
 }  // namespace sluice

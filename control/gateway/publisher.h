@@ -24,7 +24,7 @@ class Publisher {
   void set_reverse_paths(std::vector<ReversePath> by_port) { reverse_paths_ = std::move(by_port); }
   // Ports whose mirror has an IPv4 address; until the first call all are believed to have one.
   void set_ports_with_ipv4(std::set<PortId> ports);
-  void publish_if_changed();
+  bool publish_if_changed();  // false: nothing has
 
  private:
   Dataplane& dataplane_;

@@ -116,6 +116,8 @@ TEST_F(Diff, PortsNeedARestart) {
               ElementsAre("port wan: device \"af_packet:wan0\" -> \"af_xdp:wan0\"", "port wan: mtu 1500 -> 9000"));
   EXPECT_THAT(after({{"\"af_packet:wan0\"", "\"af_packet:wan0\"\nreverse-path-filter = \"strict\""}}).restart,
               ElementsAre("port wan: reverse-path-filter unset -> \"strict\""));
+  EXPECT_THAT(after({{"\"af_packet:wan0\"", "\"af_packet:wan0\"\nsteering = \"off\""}}).restart,
+              ElementsAre("port wan: steering unset -> \"off\""));
   EXPECT_THAT(after({{"name = \"wan\"", "name = \"outside\""}}).restart,
               ElementsAre("port wan removed", "port outside added"));
 }

@@ -100,6 +100,7 @@ devargs = "a=1,b=2"
 addresses = ["198.51.100.10/24", "2001:db8::10/64"]
 mtu = 9000
 queues = 4
+steering = "off"
 reverse-path-filter = "loose"
 [[route]]
 to = "10.9.8.7/8"
@@ -145,6 +146,7 @@ persistent-keepalive = 25
   EXPECT_EQ(port.mtu, 9000);
   EXPECT_EQ(port.reverse_path_filter, ReversePathFilter::kLoose);
   EXPECT_EQ(port.queues, 4);
+  EXPECT_EQ(port.steering, Steering::kOff);
   EXPECT_EQ(to_string(loaded.model->routes.at(0)), "10.0.0.0/8 via 198.51.100.1 dev wan");
 
   const Tunnel& tunnel = loaded.model->tunnels.at(0);
@@ -344,6 +346,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "f:14:7: port.mtu: 1600 is more than that of its parent, 1500"},
         Mistake{"device = \"pci:0000:3b:00.1\"", "vlan = 7\nparent = \"wan\"\nqueues = 2",
                 "f:14:10: port.queues: belongs to the parent, wan"},
+        Mistake{"device = \"pci:0000:3b:00.1\"", "vlan = 7\nparent = \"wan\"\nsteering = \"off\"",
+                "f:14:12: port.steering: belongs to the parent, wan"},
         Mistake{"device = \"pci:0000:3b:00.1\"",
                 "vlan = 7\nparent = \"wan\"\n[[port]]\nname = \"third\"\nparent = \"wan\"\nvlan = 7",
                 "f:17:8: port.vlan: 7 of wan is another port, as in line 12"},

@@ -144,6 +144,25 @@ tunnel wg0, public key none, port 0, mtu 1420, 0 peers
 )");
 }
 
+TEST_F(Sluice, ShowsWhichPortsSteer) {
+  FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "paris", "version": "0.1.0", "uptime": 5,
+ "engine": "lanes", "workers": [{"worker": 0, "core": 2}, {"worker": 1, "core": 3}],
+ "ports": [{"name": "wan", "device": "pci:0000:3b:00.0", "link": "up", "rx_packets": 1, "rx_bytes": 84, "rx_drops": 0,
+            "tx_packets": 2, "tx_bytes": 168, "tx_drops": 0, "steering": "on"},
+           {"name": "lan", "device": "af_packet:lan0", "link": "up", "rx_packets": 1, "rx_bytes": 84, "rx_drops": 0,
+            "tx_packets": 2, "tx_bytes": 168, "tx_drops": 0, "steering": "refused", "steering_refusal": "net_af_packet: no"},
+           {"name": "mgmt", "device": "null", "link": "up", "rx_packets": 1, "rx_bytes": 84, "rx_drops": 0,
+            "tx_packets": 2, "tx_bytes": 168, "tx_drops": 0}],
+ "tunnels": []})"));
+  EXPECT_EQ(sluice({}).out, R"(gateway paris, up 5 s, engine lanes, workers on cores 2, 3
+
+port  device            mac  link  mtu  rx packets    rx  rx drops  tx packets     tx  tx drops  steering
+wan   pci:0000:3b:00.0  -    up      -           1  84 B         0           2  168 B         0  on
+lan   af_packet:lan0    -    up      -           1  84 B         0           2  168 B         0  refused
+mgmt  null              -    up      -           1  84 B         0           2  168 B         0  -
+)");
+}
+
 TEST_F(Sluice, ShowsJson) {
   FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "paris", "tunnels": []})"));
   const Outcome outcome = sluice({"show", "--json"});
@@ -156,15 +175,16 @@ TEST_F(Sluice, ShowsJson) {
 TEST_F(Sluice, Stats) {
   FakeGateway gateway(socket(), line_of(R"({"ok": true, "gateway": "paris", "workers": [
     {"worker": 0, "core": 2, "polls": 5000, "idle": 0.5, "sleep": 0.25,
-     "spread": {"bursts": 1200, "packets_helped": 38400, "stalls": 2}, "stages": [
+     "spread": {"bursts": 1200, "packets_helped": 38400, "stalls": 2}, "handed_off": 4321, "stages": [
       {"name": "parse-outer", "calls": 1000, "packets": 32000, "cycles": 640000, "cycles_per_packet": 20,
        "packets_per_call": 32.0}]},
     {"worker": 1, "core": 3, "polls": 0, "idle": 0, "sleep": 0,
-     "spread": {"bursts": 0, "packets_helped": 0, "stalls": 0}, "stages": []}]})"));
+     "spread": {"bursts": 0, "packets_helped": 0, "stalls": 0}, "handed_off": 0, "stages": []}]})"));
   const Outcome outcome = sluice({"stats"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.out, R"(worker 0 on core 2: 5,000 polls, 50.0 % idle, 25.0 % of the time asleep
   saturated: 1,200 bursts shared, 38,400 of their packets done by other workers, 2 stalls
+  handed to the workers they belong to: 4,321 data messages
   stage        calls  packets  packets/call  cycles/packet
   parse-outer  1,000   32,000          32.0           20.0
 
