@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/crypto/lanes/chacha20.h"
+#include "dataplane/crypto/lanes/erase.h"
 #include "dataplane/crypto/lanes/kernel.h"
 #include "dataplane/crypto/lanes/poly1305.h"
 
@@ -10,10 +11,18 @@ namespace sluice::lanes {
 template <class Isa>
 void apply_keystream(Burst& burst, Blocks blocks) noexcept {
   ChaCha20<Isa>(burst).apply(blocks);
+  erase_stack<Isa>();
+}
+
+template <class Poly1305, class Isa>
+void authenticate(Burst& burst) noexcept {
+  Poly1305::authenticate(burst);
+  erase_stack<Isa>();
 }
 
 // The second field is the one for packets in several lanes (poly1305_parts.h).
 template <class Field, class FieldOfParts = Field>
-inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, Poly1305<Field, FieldOfParts>::authenticate};
+inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>,
+                                   authenticate<Poly1305<Field, FieldOfParts>, typename Field::Isa>};
 
 }  // namespace sluice::lanes

@@ -17,7 +17,7 @@ namespace sluice::lanes {
 template <class Field, class FieldOfParts>
 class Poly1305 {
  public:
-  static void authenticate(Burst& burst) noexcept {
+  [[gnu::noinline]] static void authenticate(Burst& burst) noexcept {
     for (size_t done = 0; done < burst.count;) {
       if (are_even(burst, done, kTogether * kLanes)) {
         authenticate_even<kTogether>(burst, done);
