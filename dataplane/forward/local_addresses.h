@@ -1,6 +1,5 @@
-// Which addresses are the gateway's own, as far as it can be said without the forwarding table: every packet's source
-// is asked about, and every outer packet's destination. Immutable; control makes it from the prefixes whose next hop is
-// kLocal, workers read it through Fib.
+// Which addresses are the gateway's own, as far as it can be said without the forwarding table: every new flow's source
+// is asked about. Immutable; control makes it from the prefixes whose next hop is kLocal, workers read it through Fib.
 #pragma once
 
 #include <array>

@@ -10,33 +10,33 @@ namespace {
 
 using Action = NextHop::Action;
 
-// Addresses of one family in a burst, and whose they are.
+// Addresses of one family in a burst. Messages of all peers go to one of ours: what comes several times in a row is
+// asked about once.
 struct Addresses {
   const void* at[kMaxBurst];
-  uint8_t packets[kMaxBurst];
-  static_assert(kMaxBurst <= 256);
   unsigned count = 0;
 
-  void push(const void* address, size_t packet) noexcept {
-    at[count] = address;
-    packets[count++] = static_cast<uint8_t>(packet);
+  // Its number.
+  unsigned add(const void* address, size_t size) noexcept {
+    if (count == 0 || std::memcmp(at[count - 1], address, size) != 0) at[count++] = address;
+    return count - 1;
   }
   std::span<const void* const> all() const noexcept { return {at, count}; }
-  void place(std::span<const uint32_t> found, std::span<uint32_t> values) const noexcept {
-    for (unsigned i = 0; i < count; ++i) values[packets[i]] = found[i];
-  }
 };
 
 // What a prefix map says of the packets' source or destination addresses; values[i] belongs to packets[i].
 void look_up(const PrefixView& map, std::span<rte_mbuf*> packets, Side side, std::span<uint32_t> values) noexcept {
   Addresses ipv4, ipv6;
-  for (size_t i = 0; i < packets.size(); ++i)
-    (meta(packets[i]).from.family == Family::kIpv4 ? ipv4 : ipv6).push(address_of(packets[i], side), i);
-  uint32_t found[kMaxBurst];
-  map.find_burst_ipv4(ipv4.all(), found);
-  ipv4.place(found, values);
-  map.find_burst_ipv6(ipv6.all(), found);
-  ipv6.place(found, values);
+  const auto is_ipv4 = [&](size_t i) { return meta(packets[i]).from.family == Family::kIpv4; };
+  for (size_t i = 0; i < packets.size(); ++i) {
+    const void* address = address_of(packets[i], side);
+    values[i] =
+        is_ipv4(i) ? ipv4.add(address, sizeof Ipv4Header::source) : ipv6.add(address, sizeof Ipv6Header::source);
+  }
+  uint32_t found_ipv4[kMaxBurst], found_ipv6[kMaxBurst];
+  map.find_burst_ipv4(ipv4.all(), found_ipv4);
+  map.find_burst_ipv6(ipv6.all(), found_ipv6);
+  for (size_t i = 0; i < packets.size(); ++i) values[i] = (is_ipv4(i) ? found_ipv4 : found_ipv6)[values[i]];
 }
 
 uint16_t mtu_of(const Published& published, const NextHop& hop) noexcept {
@@ -78,13 +78,17 @@ TunnelId tunnel_into(rte_mbuf* m) noexcept {
   return hop->action == Action::kTunnel ? hop->tunnel : kNoTunnel;
 }
 
-void find_source_owners(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
-  for_each_run(packets, tunnel_out_of, [&](std::span<rte_mbuf*> run) {
-    const TunnelView* tunnel = tunnel_that_is_up(*context.published, tunnel_out_of(run[0]));
+// What the allowed IPs of the packets' tunnels say of an address: note(tunnel, packet, owner). Packets without a tunnel
+// are passed over.
+template <class Note>
+void find_owners(const WorkerContext& context, std::span<rte_mbuf*> packets, TunnelId (*tunnel_of)(rte_mbuf*) noexcept,
+                 Side side, Note note) noexcept {
+  for_each_run(packets, tunnel_of, [&](std::span<rte_mbuf*> run) {
+    const TunnelView* tunnel = tunnel_that_is_up(*context.published, tunnel_of(run[0]));
     if (tunnel == nullptr) return;
     uint32_t owners[kMaxBurst];
-    look_up(tunnel->allowed_ips, run, Side::kSource, owners);
-    for (size_t i = 0; i < run.size(); ++i) meta(run[i]).flow.source_owner = owners[i];
+    look_up(tunnel->allowed_ips, run, side, owners);
+    for (size_t i = 0; i < run.size(); ++i) note(*tunnel, run[i], owners[i]);
   });
 }
 
@@ -99,20 +103,6 @@ uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, co
   }
   const uint32_t gateway = hop->gateway.is_none() ? PrefixView::kNone : tunnel.allowed_ips.find(hop->gateway);
   return several.contain(gateway) ? gateway : several.latest;
-}
-
-void find_destination_owners(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
-  for_each_run(packets, tunnel_into, [&](std::span<rte_mbuf*> run) {
-    const TunnelView* tunnel = tunnel_that_is_up(*context.published, tunnel_into(run[0]));
-    if (tunnel == nullptr) return;
-    uint32_t owners[kMaxBurst];
-    look_up(tunnel->allowed_ips, run, Side::kDestination, owners);
-    for (size_t i = 0; i < run.size(); ++i) {
-      const SharedOwners* several = shared_owners(tunnel->shared_owners, owners[i]);
-      meta(run[i]).flow.destination_owner =
-          several != nullptr ? choose_owner(context, *tunnel, *several, run[i]) : owners[i];
-    }
-  });
 }
 
 }  // namespace
@@ -158,8 +148,13 @@ void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packe
   uint32_t routes[kMaxBurst];
   look_up(context.published->fib.routes(), packets, Side::kDestination, routes);
   for (size_t i = 0; i < packets.size(); ++i) meta(packets[i]).flow = verdict_of(context, packets[i], routes[i]);
-  find_source_owners(context, packets);
-  find_destination_owners(context, packets);
+  find_owners(context, packets, tunnel_out_of, Side::kSource,
+              [](const TunnelView&, rte_mbuf* m, uint32_t owner) { meta(m).flow.source_owner = owner; });
+  find_owners(
+      context, packets, tunnel_into, Side::kDestination, [&](const TunnelView& tunnel, rte_mbuf* m, uint32_t owner) {
+        const SharedOwners* several = shared_owners(tunnel.shared_owners, owner);
+        meta(m).flow.destination_owner = several != nullptr ? choose_owner(context, tunnel, *several, m) : owner;
+      });
   for (size_t i = 0; i < packets.size(); ++i) {
     if (context.published->fib.group(routes[i]) != nullptr) continue;  // it takes ports, too, to choose in a group
     meta(packets[i]).from.family == Family::kIpv4 ? keep<Ipv4Pair>(packets[i]) : keep<Ipv6Pair>(packets[i]);
