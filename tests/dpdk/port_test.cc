@@ -56,15 +56,18 @@ std::vector<std::byte> bytes_and_free(rte_mbuf* m) {
   return bytes;
 }
 
-// Polls the queue until a frame comes, for two seconds at most.
-rte_mbuf* receive_one(Port& port, uint16_t queue = 0) {
+// Polls so many queues from the first on until a frame comes, for two seconds at most.
+rte_mbuf* receive_one_of(Port& port, uint16_t first, uint16_t queues) {
   for (int i = 0; i < 2000; ++i) {
-    rte_mbuf* m;
-    if (port.receive(queue, &m, 1) == 1) return m;
+    for (uint16_t queue = first; queue < first + queues; ++queue) {
+      rte_mbuf* m;
+      if (port.receive(queue, &m, 1) == 1) return m;
+    }
     usleep(1000);
   }
   return nullptr;
 }
+rte_mbuf* receive_one(Port& port, uint16_t queue = 0) { return receive_one_of(port, queue, 1); }
 
 bool readable(int fd, int timeout_ms) {
   pollfd p{fd, POLLIN, 0};
@@ -366,12 +369,7 @@ TEST(EthdevTap, DoesNotSteerAndKeepsItsQueues) {
   const RawInterface kernel("slt1");
   ASSERT_TRUE(kernel.ok());
   ASSERT_TRUE(kernel.send(udp_frame(1)));
-  rte_mbuf* m = nullptr;
-  for (int i = 0; i < 2000 && m == nullptr; ++i) {
-    for (uint16_t queue = 0; queue < (*port)->receive_queues() && m == nullptr; ++queue)
-      if ((*port)->receive(queue, &m, 1) == 0) m = nullptr;
-    if (m == nullptr) usleep(1000);
-  }
+  rte_mbuf* m = receive_one_of(**port, 0, (*port)->receive_queues());
   ASSERT_NE(m, nullptr);
   EXPECT_EQ(bytes_and_free(m), udp_frame(1));
 }

@@ -23,6 +23,7 @@
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/pipeline/transmit.h"
 #include "dataplane/port/ethdev.h"
+#include "tests/support/idle_port.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/seeded_rng.h"
 
@@ -34,21 +35,11 @@ inline constexpr PortId kWan{0}, kLan{1};
 inline constexpr TunnelId kTunnel{0}, kTunnelDown{1};
 inline constexpr uint16_t kListenPort = 51820;
 
-class MemoryPort final : public Port {
+class MemoryPort final : public IdlePort {
  public:
-  MemoryPort(PortId id, std::string name, uint16_t queues) : Port(id, std::move(name)), queues_(queues) {}
+  using IdlePort::IdlePort;
   ~MemoryPort() override;
-  uint16_t receive_queues() const noexcept override { return queues_; }
-  uint16_t transmit_queues() const noexcept override { return queues_; }
-  uint16_t receive(uint16_t, rte_mbuf**, uint16_t) noexcept override { return 0; }
   uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override;
-  Wakeup wakeup(uint16_t) noexcept override { return {}; }
-  void arm_interrupt(uint16_t, bool) noexcept override {}
-  Mac mac() const noexcept override { return {}; }
-  uint16_t mtu() const noexcept override { return 1500; }
-  bool link_up() const noexcept override { return true; }
-  PortCounters counters() const noexcept override { return {}; }
-  std::string device() const override { return "memory"; }
   Offloads offloads() const noexcept override { return offers; }
 
   Offloads offers;
@@ -56,9 +47,6 @@ class MemoryPort final : public Port {
   unsigned at_once = UINT16_MAX;   // packets it takes per call
   uint64_t cycles_per_call = 0;    // that it spends, at least
   std::vector<rte_mbuf*> packets;  // transmitted, ours until taken
-
- private:
-  uint16_t queues_;
 };
 
 struct Punted {

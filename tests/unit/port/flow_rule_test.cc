@@ -39,6 +39,14 @@ const Spec& mask_of(const rte_flow_item& item) {
 }
 
 const SteeringRule kRule{Family::kIpv4, 51820, 5, 7, 2};
+// Of a frame that it matches, in digits: ports, length, no checksum; the message's type and index.
+const std::string kUdpAndPayload =
+    "0000"
+    "ca6c"
+    "0010"
+    "0000"
+    "04000000"
+    "05000000";
 
 void expect_ingress_to_queue(const FlowRule& rule, uint16_t queue) {
   const rte_flow_attr& attributes = *rule.attributes();
@@ -96,13 +104,8 @@ TEST(FlowRule, AFrameInHexadecimalDigits) {
             "00000000"
             "40110000"
             "00000000"
-            "00000000"
-            "0000"
-            "ca6c"
-            "0010"
-            "0000"
-            "04000000"
-            "05000000");
+            "00000000" +
+                kUdpAndPayload);
   EXPECT_EQ(text_of(raw_mask),
             "000000000000"
             "000000000000"
@@ -135,13 +138,7 @@ TEST(FlowRule, AnIpv6FrameInHexadecimalDigits) {
             "0010"
             "11"
             "40" +
-                none +
-                "0000"
-                "ca6c"
-                "0010"
-                "0000"
-                "04000000"
-                "05000000");
+                none + kUdpAndPayload);
 }
 
 TEST(FlowRule, TheFormIsTheDrivers) {

@@ -4,17 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <vector>
+
+#include "tests/support/idle_port.h"
 
 namespace sluice {
 namespace {
 
 using State = Steering::State;
 
-class FakePort final : public Port {
+class FakePort final : public test::IdlePort {
  public:
   FakePort(uint16_t id, uint16_t queues, PortId parent = kNoPort)
-      : Port(PortId{id}, "p" + std::to_string(id), 0, parent), queues_(queues) {}
+      : IdlePort(PortId{id}, "p" + std::to_string(id), queues, parent) {}
 
   struct Wish {
     std::vector<uint16_t> queues, listen_ports;
@@ -27,22 +30,6 @@ class FakePort final : public Port {
     wishes.push_back({queues.queues, {ports.begin(), ports.end()}});
   }
   Steering steering() const override { return {wishes.empty() ? State::kNone : answer, {}}; }
-
-  uint16_t receive_queues() const noexcept override { return queues_; }
-  uint16_t transmit_queues() const noexcept override { return 1; }
-  uint16_t receive(uint16_t, rte_mbuf**, uint16_t) noexcept override { return 0; }
-  uint16_t transmit(uint16_t, rte_mbuf**, uint16_t) noexcept override { return 0; }
-  Wakeup wakeup(uint16_t) noexcept override { return {}; }
-  void arm_interrupt(uint16_t, bool) noexcept override {}
-  Mac mac() const noexcept override { return {}; }
-  uint16_t mtu() const noexcept override { return 1500; }
-  bool link_up() const noexcept override { return true; }
-  PortCounters counters() const noexcept override { return {}; }
-  std::string device() const override { return "fake"; }
-  Offloads offloads() const noexcept override { return {}; }
-
- private:
-  uint16_t queues_;
 };
 
 Published listening_on(std::vector<uint16_t> ports) {
@@ -67,41 +54,38 @@ std::vector<unsigned> owners(const IndexSteering& steering, PortId port, uint32_
   return result;
 }
 
-TEST(IndexSteering, ANameIsAWorkersAndLeadsToAQueueThatItPolls) {
+// A port of so many queues behind one of `queues_before`, asked for a listen port: the queue that each of the lowest
+// names leads to, and the worker.
+struct Division {
+  std::vector<uint16_t> queues;
+  std::vector<unsigned> workers;
+  bool operator==(const Division&) const = default;
+};
+Division divide(uint16_t workers, uint16_t queues, uint16_t queues_before = 0) {
   Ports ports;
-  FakePort& wan = ports.add(2);
-  IndexSteering steering(ports.pointers, 2);
+  ports.add(queues_before);
+  FakePort& wan = ports.add(queues);
+  IndexSteering steering(ports.pointers, workers);
   steering.follow(listening_on({51820}));
-  EXPECT_EQ(wan.wishes, (std::vector<FakePort::Wish>{{{0, 1}, {51820}}}));
-  EXPECT_EQ(owners(steering, PortId{0}, 4), (std::vector{0u, 1u, 0u, 1u})) << "by the lowest bit alone";
+  EXPECT_EQ(wan.wishes.size(), 1u);
+  EXPECT_EQ(wan.wishes[0].listen_ports, std::vector<uint16_t>{51820});
+  return {wan.wishes[0].queues, owners(steering, PortId{1}, 4)};
+}
+
+TEST(IndexSteering, ANameIsAWorkersAndLeadsToAQueueThatItPolls) {
+  EXPECT_EQ(divide(2, 2), (Division{{0, 1}, {0, 1, 0, 1}})) << "by the lowest bit alone";
 }
 
 TEST(IndexSteering, QueuesAreDealtOutOverAllPorts) {
-  Ports ports;
-  ports.add(1);
-  FakePort& wan = ports.add(2);
-  IndexSteering steering(ports.pointers, 2);
-  steering.follow(listening_on({51820}));
-  EXPECT_EQ(wan.wishes, (std::vector<FakePort::Wish>{{{1, 0}, {51820}}})) << "worker 1 polls its first queue";
-  EXPECT_EQ(owners(steering, PortId{1}, 2), (std::vector{0u, 1u}));
+  EXPECT_EQ(divide(2, 2, 1), (Division{{1, 0}, {0, 1, 0, 1}})) << "worker 1 polls its first queue";
 }
 
 TEST(IndexSteering, NamesBeyondTheLastWorkerGoRound) {
-  Ports ports;
-  FakePort& wan = ports.add(3);
-  IndexSteering steering(ports.pointers, 3);
-  steering.follow(listening_on({51820}));
-  EXPECT_EQ(wan.wishes[0].queues, (std::vector<uint16_t>{0, 1, 2, 0}));
-  EXPECT_EQ(owners(steering, PortId{0}, 4), (std::vector{0u, 1u, 2u, 0u}));
+  EXPECT_EQ(divide(3, 3), (Division{{0, 1, 2, 0}, {0, 1, 2, 0}}));
 }
 
 TEST(IndexSteering, AWorkerWithoutAQueueOfThePortLeavesItsSessionsToThoseThatHaveOne) {
-  Ports ports;
-  FakePort& wan = ports.add(2);
-  IndexSteering steering(ports.pointers, 4);
-  steering.follow(listening_on({51820}));
-  EXPECT_EQ(wan.wishes[0].queues, (std::vector<uint16_t>{0, 1, 0, 1}));
-  EXPECT_EQ(owners(steering, PortId{0}, 4), (std::vector{0u, 1u, 0u, 1u}));
+  EXPECT_EQ(divide(4, 2), (Division{{0, 1, 0, 1}, {0, 1, 0, 1}}));
 }
 
 TEST(IndexSteering, NothingToChooseFrom) {
