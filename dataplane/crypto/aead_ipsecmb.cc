@@ -55,12 +55,18 @@ class IpsecMbEngine final : public AeadEngine {
 
   std::string_view name() const noexcept override { return kIpsecMbEngine; }
 
-  void seal(std::span<SealJob> jobs) noexcept override {
-    in_batches(jobs, [this](std::span<SealJob> batch) { seal_batch(batch); });
+  void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
+    in_batches(jobs, [&](std::span<SealJob> batch) {
+      seal_batch(batch);
+      if (sums == Sums::kWanted) add_up(batch);
+    });
   }
 
-  void open(std::span<OpenJob> jobs) noexcept override {
-    in_batches(jobs, [this](std::span<OpenJob> batch) { open_batch(batch); });
+  void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
+    in_batches(jobs, [&](std::span<OpenJob> batch) {
+      if (sums == Sums::kWanted) add_up(batch);
+      open_batch(batch);
+    });
   }
 
  private:

@@ -24,20 +24,22 @@ class LanesEngine final : public AeadEngine {
 
   std::string_view name() const noexcept override { return name_; }
 
-  void seal(std::span<SealJob> jobs) noexcept override {
-    if (for_few_ && are_few(std::span<const SealJob>(jobs))) return for_few_->seal(jobs);
-    in_bursts(jobs, [this](auto job_at) {
+  void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
+    if (for_few_ && are_few(std::span<const SealJob>(jobs))) return for_few_->seal(jobs, sums);
+    in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kAll);
-      kernel_.authenticate(burst_);
+      authenticate(sums);
       for (size_t i = 0; i < burst_.count; ++i) std::memcpy(job_at(i).tag, burst_.tags[i], kTagSize);
+      if (sums == Sums::kWanted) hand_over_sums(job_at);
     });
   }
 
-  void open(std::span<OpenJob> jobs) noexcept override {
-    if (for_few_ && are_few(std::span<const OpenJob>(jobs))) return for_few_->open(jobs);
-    in_bursts(jobs, [this](auto job_at) {
+  void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
+    if (for_few_ && are_few(std::span<const OpenJob>(jobs))) return for_few_->open(jobs, sums);
+    in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
-      kernel_.authenticate(burst_);
+      authenticate(sums);
+      if (sums == Sums::kWanted) hand_over_sums(job_at);
       const size_t genuine = judge(job_at);
       wipe(std::as_writable_bytes(std::span(burst_.tags)));  // the right tags of forged texts
       burst_.count = genuine;
@@ -59,6 +61,18 @@ class LanesEngine final : public AeadEngine {
     size_t bytes = 0;
     for (const Job& job : jobs) bytes += job.text.size();
     return bytes;
+  }
+
+  void authenticate(Sums sums) noexcept {
+    sums == Sums::kWanted ? kernel_.authenticate_and_add_up(burst_) : kernel_.authenticate(burst_);
+  }
+
+  template <class JobAt>
+  void hand_over_sums(JobAt job_at) noexcept {
+    for (size_t i = 0; i < burst_.count; ++i) {
+      auto& job = job_at(i);
+      job.sum = sum_with_tag(burst_.sums[i], job.text.size(), job.tag);
+    }
   }
 
   // Compares the tags; leaves only the genuine packets in the burst. Returns how many.

@@ -139,8 +139,11 @@ void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst&
   });
 }
 
-void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
+// Says whether there is a message whose UDP checksum is still to be verified.
+Sums lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
+  uint32_t unverified = 0;
   for (rte_mbuf* m : messages) {
+    unverified |= meta(m).partial_sum;
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     const uint64_t counter = data_header(m).counter.host();
     meta(m).message.counter = counter;
@@ -152,18 +155,25 @@ void lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
     jobs->ok = false;
     ++jobs;
   }
+  return unverified != 0 ? Sums::kWanted : Sums::kUnwanted;
+}
+
+// False: disposed of.
+bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexcept {
+  const uint64_t headers = meta(m).partial_sum;
+  const bool holds = headers == 0 || checksum_fold(checksum_fold_to_32(headers + job.sum)) == 0;
+  if (job.ok && holds) [[likely]]
+    return true;
+  context.drop(m, holds ? Drop::data_authentication : Drop::udp_checksum);
+  return false;
 }
 
 void open_burst(WorkerContext& context, Burst& messages) noexcept {
   JobRoom<OpenJob> jobs;
-  lay_out_jobs(messages.all(), jobs.data());
-  context.engine->open(jobs.first(messages.count));
+  const Sums sums = lay_out_jobs(messages.all(), jobs.data());
+  context.engine->open(jobs.first(messages.count), sums);
   const OpenJob* job = jobs.data();
-  keep_if(messages, [&](rte_mbuf* m) {
-    if (job++->ok) return true;
-    context.drop(m, Drop::data_authentication);
-    return false;
-  });
+  keep_if(messages, [&](rte_mbuf* m) { return is_authentic(context, m, *job++); });
 }
 
 // open_burst open to all workers; finish_opens() goes on with the messages. False: they are still the caller's.
@@ -175,7 +185,7 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
     finish_opens(context, 0, clock);  // they are older
     return false;
   }
-  lay_out_jobs(all, burst->open.data());
+  burst->sums = lay_out_jobs(all, burst->open.data());
   context.spread->publish();
   clock.finished(Stage::spread, burst->jobs);
   return true;
@@ -392,11 +402,7 @@ void finish_opens(WorkerContext& context, unsigned leave, StageClock& clock) noe
     const Spread::Joined joined = context.spread->join(Cipher::kOpen);
     Burst messages;
     joined.for_each([&](rte_mbuf* m, unsigned i) {
-      if (joined.work.open[i].ok) {
-        messages.push(m);
-      } else {
-        context.drop(m, Drop::data_authentication);
-      }
+      if (is_authentic(context, m, joined.work.open[i])) messages.push(m);
     });
     clock.finished(Stage::open_burst, joined.work.jobs);
     deliver(context, messages, clock);

@@ -218,20 +218,29 @@ bool may_be_fragment(rte_mbuf* m, bool ipv4, size_t offset) noexcept {
   return ipv4 ? rte_pktmbuf_mtod(m, const Ipv4Header*)->is_fragment() : offset != sizeof(Ipv6Header);
 }
 
-// Of a packet whose addresses stand right in front of its UDP header, which is so unless there are options.
-uint32_t sum_from_addresses(ConstBytes addresses_and_l4, be16 l4_size) noexcept {
-  return checksum_add(addresses_and_l4, checksum_word(be16(kProtocolUdp)) + checksum_word(l4_size));
+// The part of a data message's checksum that stands in front of the ciphertext. Without options the addresses are right
+// in front of the UDP header.
+template <class IpHeader>
+uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
+  constexpr size_t kAddresses = sizeof(IpHeader::source) + sizeof(IpHeader::destination);
+  const uint64_t rest_of_pseudo_header = checksum_word(be16(kProtocolUdp)) + checksum_word(udp.length);
+  const auto* from = reinterpret_cast<const std::byte*>(&udp) - kAddresses;
+  return checksum_fold_to_32(rest_of_pseudo_header + checksum_of<kAddresses + sizeof udp + sizeof(DataHeader)>(from));
 }
 
-// RFC 768, RFC 8200 section 8.1; `l4` starts at `offset` and ends where the UDP length says.
-bool udp_checksum_holds(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4) noexcept {
+// RFC 768, RFC 8200 section 8.1; `l4` starts at `offset` and ends where the UDP length says. A data message's is left
+// to the cipher, which reads all of it anyway (PacketMeta::partial_sum).
+bool udp_checksum_may_hold(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4) noexcept {
   const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
+  meta(m).partial_sum = 0;
   if (udp.checksum.host() == 0) return ipv4;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
-  const size_t addresses_size = ipv4 ? 2 * sizeof(Ipv4Header::source) : 2 * sizeof(Ipv6Header::source);
-  if (offset == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header))) [[likely]]
-    return checksum_fold(sum_from_addresses({l4.data() - addresses_size, addresses_size + l4.size()}, udp.length)) == 0;
+  const bool no_options = offset == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header));
+  if (no_options && classify(l4.subspan(sizeof udp)) == MessageType::kData) [[likely]] {
+    meta(m).partial_sum = ipv4 ? sum_of_headers<Ipv4Header>(udp) : sum_of_headers<Ipv6Header>(udp);
+    return true;
+  }
   return transport_checksum(source_of(bytes_of(m)), destination_of(bytes_of(m)), kProtocolUdp, l4) == 0;
 }
 
@@ -252,7 +261,7 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   if (!context.published->is_listen_port(udp->destination_port.host())) return true;
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
-  if (!udp_checksum_holds(m, ipv4, offset, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+  if (!udp_checksum_may_hold(m, ipv4, offset, l4.first(length))) return discard(context, m, Drop::udp_checksum);
   PacketMeta& about = meta(m);
   if (about.flow.source_fault != Drop::count_) return discard(context, m, about.flow.source_fault);
 
@@ -312,6 +321,7 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
     about.l2_size = 0;
     about.outer_class = ecn_of(packet);
     about.outer_size = outer_size;
+    about.partial_sum = 0;
     cut_front(m, outer_size);
   }
   clock.finished(Stage::parse_frames, datagrams.count);

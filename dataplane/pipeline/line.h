@@ -64,11 +64,6 @@ class JobRoom {
   alignas(Job) std::byte room_[kMaxBurst * sizeof(Job)];
 };
 
-// The whole message of a job: header, text, tag.
-inline ConstBytes message_of(const SealJob& job) noexcept {
-  return {job.text.data() - sizeof(DataHeader), job.text.size() + kDataOverhead};
-}
-
 // Of an IP packet: rte_pktmbuf_mtod at its IP header.
 inline Family family_of(rte_mbuf* m) noexcept { return version_of({rte_pktmbuf_mtod(m, const std::byte*), 1}); }
 

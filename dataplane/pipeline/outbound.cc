@@ -224,9 +224,18 @@ Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).mess
   job.tag = text.data() + text.size();
 }
 
-// jobs[i] becomes packets.packets[i]'s.
-void frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexcept {
+bool fits(rte_mbuf* frame, const OuterRoute& outer) noexcept {
+  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
+}
+
+bool port_adds_up(const WorkerContext& context, rte_mbuf* frame, const OuterRoute& outer) noexcept {
+  return context.transmit->offloads(outer.port).udp_checksum && fits(frame, outer);
+}
+
+// jobs[i] becomes packets.packets[i]'s. Says whether there is a frame whose port does not add up its UDP checksum.
+Sums frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexcept {
   const std::span<rte_mbuf*> ready = packets.all();
+  Sums sums = Sums::kUnwanted;
   packets.count = 0;  // frames are written over the packets that have been seen
   for_each_run(ready, sending_of, [&](std::span<rte_mbuf*> run) {
     const Wrapping with(run[0]);
@@ -240,36 +249,29 @@ void frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexce
       if (m != nullptr) [[likely]] {
         lay_out(jobs[packets.count], key, counter,
                 {rte_pktmbuf_mtod_offset(m, std::byte*, with.header_size + sizeof(DataHeader)), padded});
+        if (!port_adds_up(context, m, with.outer)) sums = Sums::kWanted;
         packets.push(m);
       }
       ++counter;
     }
   });
+  return sums;
 }
 
 Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).message.outer->header_size); }
 
-bool fits(rte_mbuf* frame, const OuterRoute& outer) noexcept {
-  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
-}
-
-bool port_adds_up(const WorkerContext& context, rte_mbuf* frame) noexcept {
-  const OuterRoute& outer = *meta(frame).message.outer;
-  return context.transmit->offloads(outer.port).udp_checksum && fits(frame, outer);
-}
-
 // The jobs' cipher work, open to all workers; finish_seals() goes on with the frames. False: they are still the
 // caller's.
-bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob> jobs, StageClock& clock) noexcept {
+bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob> jobs, Sums sums,
+                  StageClock& clock) noexcept {
   finish_seals(context, Spread::kDepth - 1, clock);
-  const std::span<rte_mbuf*> all = frames.all();
   SharedBurst* burst = context.spread->begin(Cipher::kSeal, frames);
   if (burst == nullptr) {
     finish_seals(context, 0, clock);  // they are older
     return false;
   }
   std::copy(jobs.begin(), jobs.end(), burst->seal.begin());
-  burst->add_up = !std::all_of(all.begin(), all.end(), [&](rte_mbuf* m) { return port_adds_up(context, m); });
+  burst->sums = sums;
   context.spread->publish();
   clock.finished(Stage::spread, burst->jobs);
   return true;
@@ -278,8 +280,8 @@ bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob
 // --- finish_outer ---
 
 // The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
-uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint32_t message_sum) noexcept {
-  const uint64_t all = uint64_t{outer.udp_sum} + message_sum + 2 * checksum_word(length);
+uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint64_t message_sum) noexcept {
+  const uint64_t all = outer.udp_sum + message_sum + 2 * checksum_word(length);
   const uint16_t sum = checksum_fold(checksum_fold_to_32(all));
   return sum != 0 ? sum : 0xffff;
 }
@@ -296,20 +298,15 @@ void offload_udp_checksum(rte_mbuf* m, UdpHeader& udp, const OuterRoute& outer) 
   udp.checksum = rte_be_to_cpu_16(pseudo);
 }
 
-// Who has added up the messages, as far as the ports do not.
-enum class Sums : uint8_t {
-  kNone,       // nobody yet
-  kWithCipher  // whoever sealed them: meta.message_sum
-};
-
-void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port, Sums sums) noexcept {
-  UdpHeader& udp = udp_header(rte_pktmbuf_mtod(m, std::byte*), outer.header_size);
+void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port) noexcept {
+  auto* const frame = rte_pktmbuf_mtod(m, std::byte*);
+  UdpHeader& udp = udp_header(frame, outer.header_size);
   if (by_port) {
     if (!outer.by_socket) offload_udp_checksum(m, udp, outer);  // else Linux makes a header of its own
     return;
   }
-  const uint32_t sum = sums == Sums::kNone ? checksum_add(bytes_of(m).subspan(outer.header_size)) : meta(m).message_sum;
-  udp.checksum = udp_checksum(outer, udp.length, sum);
+  const uint64_t header_sum = checksum_of<sizeof(DataHeader)>(frame + outer.header_size);
+  udp.checksum = udp_checksum(outer, udp.length, header_sum + meta(m).partial_sum);
 }
 
 // The outer path is too narrow: DF is clear, and we are the source, so we may split.
@@ -335,7 +332,7 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
 }
 
 // Consecutive messages under one keypair, by one way.
-void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noexcept {
+void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   Peer& peer = *peer_of(run[0]);
   const OuterRoute& outer = *meta(run[0]).message.outer;
   const bool offload = context.transmit->offloads(outer.port).udp_checksum;
@@ -345,7 +342,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noe
   uint32_t keepalives = 0, too_large = 0;
   for (rte_mbuf* m : run) {
     const bool fits_path = fits(m, outer);
-    fill_udp_checksum(m, outer, offload && fits_path, sums);
+    fill_udp_checksum(m, outer, offload && fits_path);
     const size_t size = rte_pktmbuf_data_len(m) - header_size;
     bytes += size;
     keepalives += size == kDataOverhead;
@@ -365,24 +362,25 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, Sums sums) noe
   }
 }
 
-void finish_outer(WorkerContext& context, Burst& frames, Sums sums) noexcept {
-  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run, sums); });
+void finish_outer(WorkerContext& context, Burst& frames) noexcept {
+  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
 }
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   if (packets.empty()) return;
   JobRoom<SealJob> room;
   const unsigned ready = packets.count;
-  frame_payload(context, packets, room.data());
+  const Sums sums = frame_payload(context, packets, room.data());
   clock.finished(Stage::frame_payload, ready);
   const unsigned n = packets.count;
   const std::span<SealJob> jobs = room.first(n);
   if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
-    if (spread_seals(context, packets, jobs, clock)) return;
+    if (spread_seals(context, packets, jobs, sums, clock)) return;
   }
-  context.engine->seal(jobs);
+  context.engine->seal(jobs, sums);
+  for (unsigned i = 0; i < n; ++i) meta(packets.packets[i]).partial_sum = jobs[i].sum;
   clock.finished(Stage::seal_burst, n);
-  finish_outer(context, packets, Sums::kNone);
+  finish_outer(context, packets);
   clock.finished(Stage::finish_outer, n);
   packets.count = 0;
 }
@@ -553,8 +551,9 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   SealJob job;
   lay_out(job, keypair_of(m)->send_key, numbered.first,
           {rte_pktmbuf_mtod_offset(m, std::byte*, outer.header_size + sizeof(DataHeader)), size});
-  context.engine->seal({&job, 1});
-  fill_udp_checksum(m, outer, port_adds_up(context, m), Sums::kNone);
+  context.engine->seal({&job, 1}, Sums::kWanted);
+  meta(m).partial_sum = job.sum;
+  fill_udp_checksum(m, outer, port_adds_up(context, m, outer));
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);
@@ -571,11 +570,11 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
     const Spread::Joined joined = context.spread->join(Cipher::kSeal);
     Burst frames;
     joined.for_each([&](rte_mbuf* m, unsigned i) {
-      meta(m).message_sum = joined.work.sums[i];
+      meta(m).partial_sum = joined.work.seal[i].sum;
       frames.push(m);
     });
     clock.finished(Stage::seal_burst, frames.count);
-    finish_outer(context, frames, Sums::kWithCipher);
+    finish_outer(context, frames);
     clock.finished(Stage::finish_outer, frames.count);
   }
 }

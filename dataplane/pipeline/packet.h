@@ -82,9 +82,11 @@ struct PacketMeta {
   uint8_t outer_size;   // WireGuard messages: bytes of IP and UDP header in front of the message
   PeerId peer;          // kNoEndpoint, staged packets
   union {
-    rte_mbuf* next;        // chain of staged packets (owned by the chain)
-    uint32_t message_sum;  // within a poll: the Internet checksum of a message that was sealed elsewhere (spread.h),
-                           // not folded
+    rte_mbuf* next;  // chain of staged packets (owned by the chain)
+    // A data message's UDP checksum is added up in two parts, here one of them, not folded (checksum_add). On the way
+    // in of all but ciphertext and tag; 0: the checksum has been verified. On the way out of those, as the cipher gives
+    // it.
+    uint32_t partial_sum;
   };
   // Only within a poll.
   Keypair* keypair;

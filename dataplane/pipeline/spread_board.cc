@@ -5,8 +5,6 @@
 #include <bit>
 #include <span>
 
-#include "dataplane/pipeline/line.h"
-#include "dataplane/wire/ip.h"
 
 namespace sluice {
 namespace {
@@ -21,11 +19,8 @@ constexpr bool has_work(uint64_t word) { return next_of(word) < chunks_of(word);
 }  // namespace
 
 void SharedBurst::work(unsigned first, unsigned n, AeadEngine& engine) noexcept {
-  if (cipher == Cipher::kOpen) return engine.open(std::span(open).subspan(first, n));
-  const std::span<SealJob> mine = std::span(seal).subspan(first, n);
-  engine.seal(mine);
-  if (!add_up) return;
-  for (unsigned i = 0; i < n; ++i) sums[first + i] = checksum_add(message_of(mine[i]));
+  if (cipher == Cipher::kOpen) return engine.open(std::span(open).subspan(first, n), sums);
+  engine.seal(std::span(seal).subspan(first, n), sums);
 }
 
 void SharedBursts::publish(unsigned slot) noexcept {

@@ -32,13 +32,11 @@ struct SharedBurst {
   static constexpr unsigned kMaxChunks = kMaxJobs / kChunkStep;
 
   Cipher cipher = Cipher::kSeal;
-  bool add_up = false;  // kSeal: sums wanted
-  uint16_t jobs = 0;    // so many of the arrays below
+  Sums sums = Sums::kUnwanted;
+  uint16_t jobs = 0;  // so many of the arrays below
   uint16_t jobs_per_chunk = kChunkStep;
   alignas(64) std::array<SealJob, kMaxJobs> seal;
   alignas(64) std::array<OpenJob, kMaxJobs> open;
-  // kSeal: the message's Internet checksum, not folded (wire/ip.h), taken while the message is in the sealer's cache.
-  alignas(64) std::array<uint32_t, kMaxJobs> sums;
   alignas(64) std::array<uint64_t, kMaxChunks> ticks;  // that a helper spent on the chunk
 
   unsigned chunks() const noexcept { return (jobs + jobs_per_chunk - 1u) / jobs_per_chunk; }

@@ -35,17 +35,26 @@ inline uint32_t checksum_word(be16 field) noexcept {
   return raw;
 }
 
-// checksum_add for the 20 bytes of an IPv4 header without options, without a loop.
-[[gnu::always_inline]] inline uint32_t checksum_of_20_bytes(const void* bytes) noexcept {
-  uint64_t first, second;
-  uint32_t third;
-  std::memcpy(&first, bytes, 8);
-  std::memcpy(&second, static_cast<const std::byte*>(bytes) + 8, 8);
-  std::memcpy(&third, static_cast<const std::byte*>(bytes) + 16, 4);
-  uint64_t sum = first + second;
-  sum += sum < second;  // the carry
-  sum += third;
-  sum += sum < third;
+// checksum_add for a header of so many bytes, without a loop.
+template <size_t kSize>
+[[gnu::always_inline]] inline uint32_t checksum_of(const void* bytes) noexcept {
+  static_assert(kSize % 4 == 0);
+  const auto* const at = static_cast<const std::byte*>(bytes);
+  uint64_t sum = 0;
+  const auto add = [&](uint64_t word) {
+    sum += word;
+    sum += sum < word;  // the carry
+  };
+  for (size_t i = 0; i + 8 <= kSize; i += 8) {
+    uint64_t word;
+    std::memcpy(&word, at + i, sizeof word);
+    add(word);
+  }
+  if constexpr (kSize % 8 != 0) {
+    uint32_t word;
+    std::memcpy(&word, at + kSize - 4, sizeof word);
+    add(word);
+  }
   return checksum_fold_to_32(sum);
 }
 

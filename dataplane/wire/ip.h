@@ -143,7 +143,7 @@ uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept;  // and clear
 // Whether the checksum of an IPv4 header is right; all of header_size() is there.
 [[gnu::always_inline]] inline bool ipv4_checksum_holds(const Ipv4Header& header) noexcept {
   if (header.has_no_options()) [[likely]]
-    return checksum_fold(checksum_of_20_bytes(&header)) == 0;
+    return checksum_fold(checksum_of<sizeof header>(&header)) == 0;
   return checksum_fold(checksum_add({reinterpret_cast<const std::byte*>(&header), header.header_size()})) == 0;
 }
 uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept;

@@ -21,8 +21,8 @@ class OpensslEngine final : public AeadEngine {
   }
   std::string_view name() const noexcept override { return "openssl"; }
 
-  void seal(std::span<SealJob> jobs) noexcept override {
-    for (const SealJob& job : jobs) {
+  void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
+    for (SealJob& job : jobs) {
       const AeadNonce nonce = aead_nonce(job.nonce);
       int done = 0;
       unsigned char* text = octets(job.text.data());
@@ -32,9 +32,11 @@ class OpensslEngine final : public AeadEngine {
       EVP_EncryptFinal_ex(seal_.get(), text + done, &done);
       EVP_CIPHER_CTX_ctrl(seal_.get(), EVP_CTRL_AEAD_GET_TAG, kTagSize, job.tag);
     }
+    if (sums == Sums::kWanted) add_up(jobs);
   }
 
-  void open(std::span<OpenJob> jobs) noexcept override {
+  void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
+    if (sums == Sums::kWanted) add_up(jobs);
     for (OpenJob& job : jobs) {
       const AeadNonce nonce = aead_nonce(job.nonce);
       int done = 0;

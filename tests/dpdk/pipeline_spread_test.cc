@@ -25,13 +25,13 @@ class InterruptedEngine final : public AeadEngine {
  public:
   explicit InterruptedEngine(AeadEngine& engine) : engine_(engine) {}
   std::string_view name() const noexcept override { return "interrupted"; }
-  void seal(std::span<SealJob> jobs) noexcept override {
+  void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
     if (interrupt) interrupt();
-    engine_.seal(jobs);
+    engine_.seal(jobs, sums);
   }
-  void open(std::span<OpenJob> jobs) noexcept override {
+  void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
     if (interrupt) interrupt();
-    engine_.open(jobs);
+    engine_.open(jobs, sums);
   }
   std::function<void()> interrupt;
 

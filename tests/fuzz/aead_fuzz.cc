@@ -71,17 +71,22 @@ Outcome process(AeadEngine& engine, const std::vector<Message>& messages) {
     const Bytes text = Bytes(buffer).subspan(m.misalignment, m.text.size());
     seal.push_back({&m.key, m.nonce, text, text.data() + text.size()});
   }
-  engine.seal(seal);
+  engine.seal(seal, Sums::kWanted);
 
   std::vector<OpenJob> open;
+  std::vector<uint32_t> arrived;  // their sums
   for (size_t i = 0; i < messages.size(); ++i) {
     const Bytes sealed = Bytes(buffers[i]).subspan(messages[i].misalignment);
     outcome.sealed.emplace_back(sealed.begin(), sealed.end());
+    require(checksum_fold(seal[i].sum) == checksum_fold(checksum_add(sealed)), "a sealed message's sum is wrong");
     const size_t bit = messages[i].damaged_bit % (8 * sealed.size());
     if (messages[i].damaged) sealed[bit / 8] ^= static_cast<std::byte>(1u << (bit % 8));
     open.push_back({seal[i].key, seal[i].nonce, seal[i].text, seal[i].tag});
+    arrived.push_back(checksum_add(sealed));
   }
-  engine.open(open);
+  engine.open(open, Sums::kWanted);
+  for (size_t i = 0; i < open.size(); ++i)
+    require(checksum_fold(open[i].sum) == checksum_fold(arrived[i]), "an arrived message's sum is wrong");
   for (const OpenJob& job : open) {
     outcome.opened.emplace_back(job.text.begin(), job.text.end());
     outcome.ok.push_back(job.ok);

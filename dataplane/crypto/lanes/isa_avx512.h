@@ -107,7 +107,7 @@ struct Avx512 {
   static constexpr unsigned kLongs = 8;
 
   static Longs load(const uint64_t* longs) noexcept { return _mm512_loadu_si512(longs); }
-  static void store(uint64_t* longs, Longs a) noexcept { _mm512_store_si512(longs, a); }
+  static void store(uint64_t* longs, Longs a) noexcept { _mm512_storeu_si512(longs, a); }
   static Longs broadcast64(uint64_t a) noexcept { return _mm512_set1_epi64(static_cast<long long>(a)); }
   static Longs add64(Longs a, Longs b) noexcept { return _mm512_add_epi64(a, b); }
   static Longs negative(Longs a) noexcept { return _mm512_sub_epi64(_mm512_setzero_si512(), a); }

@@ -21,6 +21,7 @@ struct Burst {
   // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s.
   alignas(64) uint32_t one_time_keys[8][kStride];
   std::byte tags[kStride][16];  // secret until they have been sent
+  alignas(64) uint64_t sums[kStride];  // of the texts' 32-bit words as they lie in memory, padded with zeros
 };
 
 // Which blocks of the packets' keystreams: number 0 gives the one-time keys, the others are added to the texts.
@@ -29,6 +30,7 @@ enum class Blocks { kFirst, kText, kAll };
 struct Kernel {
   void (*apply_keystream)(Burst&, Blocks) noexcept;  // reads keys and nonces; may write to unused entries of the burst
   void (*authenticate)(Burst&) noexcept;             // tags of the texts as they are; erases the one-time keys
+  void (*authenticate_and_add_up)(Burst&) noexcept;  // sums as well
 };
 
 // nullptr: not on this CPU.

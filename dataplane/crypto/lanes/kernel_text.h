@@ -14,15 +14,15 @@ void apply_keystream(Burst& burst, Blocks blocks) noexcept {
   erase_stack<Isa>();
 }
 
-template <class Poly1305, class Isa>
+template <class Field, class FieldOfParts, bool kAddUp>
 void authenticate(Burst& burst) noexcept {
-  Poly1305::authenticate(burst);
-  erase_stack<Isa>();
+  Poly1305<Field, FieldOfParts, kAddUp>::authenticate(burst);
+  erase_stack<typename Field::Isa>();
 }
 
 // The second field is the one for packets in several lanes (poly1305_parts.h).
 template <class Field, class FieldOfParts = Field>
-inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>,
-                                   authenticate<Poly1305<Field, FieldOfParts>, typename Field::Isa>};
+inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, authenticate<Field, FieldOfParts, false>,
+                                   authenticate<Field, FieldOfParts, true>};
 
 }  // namespace sluice::lanes

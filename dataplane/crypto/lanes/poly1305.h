@@ -14,7 +14,7 @@
 
 namespace sluice::lanes {
 
-template <class Field, class FieldOfParts>
+template <class Field, class FieldOfParts, bool kAddUp>
 class Poly1305 {
  public:
   [[gnu::noinline]] static void authenticate(Burst& burst) noexcept {
@@ -38,7 +38,8 @@ class Poly1305 {
   using Isa = typename Field::Isa;
   using Longs = typename Isa::Longs;
   using Steps = Poly1305Steps<Isa>;
-  using Parts = Poly1305Parts<FieldOfParts>;
+  using Parts = Poly1305Parts<FieldOfParts, kAddUp>;
+  using Sums = LaneSums<Isa, kAddUp>;
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
   static constexpr unsigned kLanes = Isa::kLongs;
@@ -62,17 +63,23 @@ class Poly1305 {
     const size_t whole = blocks - (ends % kBlock != 0);  // in all of the packets
     Factor r[kGroups];
     Number n[kGroups];
+    Sums sums[kGroups];
     for (unsigned g = 0; g < kGroups; ++g) {
       r[g] = Field::factor(Steps::read_r(burst, first + g * kLanes).word);
-      n[g] = whole > 0 ? first_block(burst.text + first + g * kLanes) : Field::zero();
+      n[g] = whole > 0 ? first_block(sums[g], burst.text + first + g * kLanes) : Field::zero();
     }
     for (size_t block = 1; block < whole; ++block)
       for (unsigned g = 0; g < kGroups; ++g)
-        add_block(n[g], r[g], burst.text + first + g * kLanes, static_cast<ptrdiff_t>(block * kBlock));
+        add_block(n[g], sums[g], r[g], burst.text + first + g * kLanes, static_cast<ptrdiff_t>(block * kBlock));
     for (unsigned g = 0; g < kGroups; ++g) {
-      if (whole < blocks) add_last_blocks(n[g], r[g], burst.text + first + g * kLanes, burst.size + first + g * kLanes);
+      const size_t at = first + g * kLanes;
+      if (whole < blocks) add_last_blocks(n[g], sums[g], r[g], burst.text + at, burst.size + at);
     }
-    for (unsigned g = 0; g < kGroups; ++g) end(burst, first + g * kLanes, n[g], r[g], burst.size + first + g * kLanes);
+    for (unsigned g = 0; g < kGroups; ++g) {
+      const size_t at = first + g * kLanes;
+      end(burst, at, n[g], r[g], burst.size + at);
+      sums[g].store(burst.sums + at);
+    }
   }
 
   // Packets of different lengths, or too few for all lanes: takes packets from number `first` on and returns how many.
@@ -81,18 +88,20 @@ class Poly1305 {
     UnevenTexts texts(burst, first);
     const Factor r = Field::factor(Steps::read_r(burst, first).word);
     Number n = Field::zero();
+    Sums sums;
     for (size_t step = 0; step < texts.steps;) {
       const size_t next = texts.begin(step);
-      keep_begun(n, texts.begin_at, step);
+      keep_begun(n, sums, texts.begin_at, step);
       for (; step < Steps::min(next, texts.whole); ++step)
-        add_block(n, r, texts.from, static_cast<ptrdiff_t>(step * kBlock));
+        add_block(n, sums, r, texts.from, static_cast<ptrdiff_t>(step * kBlock));
       if (step < next) {
-        add_last_blocks(n, r, texts.text, texts.size);
+        add_last_blocks(n, sums, r, texts.text, texts.size);
         ++step;
       }
     }
-    keep_begun(n, texts.begin_at, texts.steps);
+    keep_begun(n, sums, texts.begin_at, texts.steps);
     end(burst, first, n, r, texts.size);
+    sums.store(burst.sums + first);
     return texts.packets;
   }
 
@@ -135,27 +144,32 @@ class Poly1305 {
   };
 
   // Clears the lanes that have not begun before the step.
-  [[gnu::always_inline]] static inline void keep_begun(Number& n, const uint64_t* begin_at, size_t step) noexcept {
+  [[gnu::always_inline]] static inline void keep_begun(Number& n, Sums& sums, const uint64_t* begin_at,
+                                                       size_t step) noexcept {
     const Longs begun =
         Isa::negative(Isa::template shift_right<63>(Isa::add64(Isa::load(begin_at), Isa::broadcast64(0 - step))));
     for (Longs& limb : n.limb) limb = Isa::bit_and(limb, begun);
+    sums.keep(begun);
   }
 
-  [[gnu::always_inline]] static inline Number first_block(const std::byte* const* from) noexcept {
+  [[gnu::always_inline]] static inline Number first_block(Sums& sums, const std::byte* const* from) noexcept {
     Longs low, high;
     Isa::load_blocks(from, 0, low, high);
+    sums.add(low, high);
     return Field::block(low, high);
   }
 
-  [[gnu::always_inline]] static inline void add_block(Number& n, const Factor& r, const std::byte* const* from,
-                                                      ptrdiff_t offset) noexcept {
+  [[gnu::always_inline]] static inline void add_block(Number& n, Sums& sums, const Factor& r,
+                                                      const std::byte* const* from, ptrdiff_t offset) noexcept {
     Longs low, high;
     Isa::load_blocks(from, offset, low, high);
+    sums.add(low, high);
     n = Field::multiply_add(n, r, low, high);
   }
 
   // The texts' last blocks, padded where they are not whole.
-  [[gnu::always_inline]] static inline void add_last_blocks(Number& n, const Factor& r, const std::byte* const* text,
+  [[gnu::always_inline]] static inline void add_last_blocks(Number& n, Sums& sums, const Factor& r,
+                                                            const std::byte* const* text,
                                                             const uint64_t* size) noexcept {
     std::byte blocks[kLanes][kBlock];
     const std::byte* at[kLanes];
@@ -164,7 +178,7 @@ class Poly1305 {
       Isa::copy_padded(blocks[i], text[i] + before, size[i] - before);
       at[i] = blocks[i];
     }
-    add_block(n, r, at, 0);
+    add_block(n, sums, r, at, 0);
   }
 
   [[gnu::always_inline]] static inline void end(Burst& burst, size_t first, Number& n, const Factor& r,

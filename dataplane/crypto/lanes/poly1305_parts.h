@@ -14,7 +14,7 @@
 
 namespace sluice::lanes {
 
-template <class Field>
+template <class Field, bool kAddUp>
 class Poly1305Parts {
  public:
   // How many lanes a packet, as a power of two, keep most lanes busy for most of the steps, from packet number `first`
@@ -54,6 +54,7 @@ class Poly1305Parts {
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
   using Steps = Poly1305Steps<Isa>;
+  using Sums = LaneSums<Isa, kAddUp>;
   static constexpr unsigned kLanes = Isa::kLongs;
   static constexpr size_t kBlock = Steps::kBlock;
   static constexpr std::byte kNothing[kBlock] = {};
@@ -145,9 +146,11 @@ class Poly1305Parts {
   // Steps in which every lane has a whole block of its text.
   void advance_regular(size_t steps) noexcept {
     Number n = n_;
+    Sums sums = sums_;
     ptrdiff_t at = offset();
-    for (size_t i = 0; i < steps; ++i, at += stride()) n = multiply_add(n, load(end_, at));
+    for (size_t i = 0; i < steps; ++i, at += stride()) n = multiply_add(n, load(sums, end_, at));
     n_ = n;
+    sums_ = sums;
     left_ -= steps;
   }
 
@@ -157,7 +160,7 @@ class Poly1305Parts {
   }
 
   Number next_blocks() noexcept {
-    if (left_ <= regular_from_ && left_ > kRegularTo) return load(end_, offset());
+    if (left_ <= regular_from_ && left_ > kRegularTo) return load(sums_, end_, offset());
     const std::byte* at[kLanes];
     alignas(64) uint64_t begun[kLanes];
     for (unsigned lane = 0; lane < kLanes; ++lane) {
@@ -167,6 +170,7 @@ class Poly1305Parts {
     }
     Longs low, high;
     Isa::load_blocks(at, 0, low, high);
+    sums_.add(low, high);
     return Field::number(low, high, Isa::load(begun));
   }
 
@@ -175,9 +179,11 @@ class Poly1305Parts {
   }
 
   // The blocks at `offset` from the lanes' pointers.
-  [[gnu::always_inline]] static inline Number load(const std::byte* const* from, ptrdiff_t offset) noexcept {
+  [[gnu::always_inline]] static inline Number load(Sums& sums, const std::byte* const* from,
+                                                   ptrdiff_t offset) noexcept {
     Longs low, high;
     Isa::load_blocks(from, offset, low, high);
+    sums.add(low, high);
     return Field::number(low, high, Isa::broadcast64(1));
   }
 
@@ -193,6 +199,18 @@ class Poly1305Parts {
     Longs low, high;
     Field::reduce(n_, low, high);
     Steps::write_tags(burst_, first_, low, high, parts_log2_);
+    if constexpr (kAddUp) write_sums();
+  }
+
+  // The parts' sums, without the block of lengths.
+  void write_sums() noexcept {
+    alignas(64) uint64_t sums[kLanes];
+    sums_.store(sums);
+    for (unsigned lane = 0; lane < packets_ << parts_log2_; lane += parts()) {
+      uint64_t sum = 0;
+      for (unsigned part = 0; part < parts(); ++part) sum += sums[lane + part];
+      burst_.sums[packet_of(lane)] = sum - size_[lane];
+    }
   }
 
   // Ends the parts and sums them in the packet's first lane.
@@ -212,6 +230,7 @@ class Poly1305Parts {
   Number n_;
   Factor factor_;
   Number last_factor_;
+  Sums sums_;
   Burst& burst_;
   const size_t first_;
   const unsigned parts_log2_;  // of the lanes per packet

@@ -56,6 +56,7 @@ class Burst {
     for (Secret<32>& key : keys_) rng_.fill(key.bytes());
     const uint32_t kind = rng_.below(4);
     const uint32_t common = rng_.below(kLongest + 1);
+    sums_ = rng_.below(2) == 0 ? Sums::kWanted : Sums::kUnwanted;
     // Mostly as many as a worker has at a time.
     count_ = 1 + rng_.below(rng_.below(4) == 0 ? AeadEngine::kMaxBurst : 64);
     for (Message& m : used()) {
@@ -71,7 +72,7 @@ class Burst {
   }
 
   // Seals the burst in `room` and keeps what that gives in sealed_messages, then damages some and opens all. False: a
-  // verdict is wrong.
+  // verdict or a sum is wrong.
   bool process(AeadEngine& engine, std::array<std::byte, kRoom> Message::*room,
                std::vector<std::byte>& sealed_messages) {
     seal_.clear();
@@ -82,23 +83,34 @@ class Burst {
       seal_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size});
       open_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size});
     }
-    engine.seal(seal_);
+    engine.seal(seal_, sums_);
+    bool sums_hold = true;
     sealed_messages.clear();
-    for (Message& m : used()) {
+    for (size_t i = 0; i < count_; ++i) {
+      Message& m = messages_[i];
       const Bytes sealed = m.sealed(m.*room);
+      sums_hold &= is_sum(seal_[i].sum, checksum_add(sealed));
       sealed_messages.insert(sealed_messages.end(), sealed.begin(), sealed.end());
       if (m.damaged_bit >= 0)
         sealed[static_cast<size_t>(m.damaged_bit / 8)] ^= static_cast<std::byte>(1 << (m.damaged_bit % 8));
+      arrived_sums_[i] = checksum_add(sealed);
     }
-    engine.open(open_);
-    size_t i = 0;
-    return std::ranges::all_of(used(), [&](const Message& m) { return open_[i++].ok == (m.damaged_bit < 0); });
+    engine.open(open_, sums_);
+    for (size_t i = 0; i < count_; ++i) {
+      if (open_[i].ok != (messages_[i].damaged_bit < 0)) return false;
+      sums_hold &= is_sum(open_[i].sum, arrived_sums_[i]);
+    }
+    return sums_hold;
   }
 
   std::span<Message> used() { return std::span(messages_).first(count_); }
 
  private:
   static constexpr size_t kKeys = 16;
+
+  bool is_sum(uint32_t sum, uint32_t right) const {
+    return sums_ == Sums::kUnwanted || checksum_fold(sum) == checksum_fold(right);
+  }
 
   uint32_t internet_mix() {
     const uint32_t dice = rng_.below(12);
@@ -110,6 +122,8 @@ class Burst {
   std::array<Secret<32>, kKeys> keys_;
   std::vector<SealJob> seal_;
   std::vector<OpenJob> open_;
+  std::array<uint32_t, AeadEngine::kMaxBurst> arrived_sums_;
+  Sums sums_ = Sums::kUnwanted;
   size_t count_ = 0;
 };
 

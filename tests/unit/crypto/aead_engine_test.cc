@@ -200,15 +200,15 @@ class BrokenEngine final : public AeadEngine {
   explicit BrokenEngine(Fault fault) : fault_(fault) {}
 
   std::string_view name() const noexcept override { return "broken"; }
-  void seal(std::span<SealJob> jobs) noexcept override {
-    engine_->seal(jobs);
+  void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
+    engine_->seal(jobs, sums);
     for (SealJob& job : jobs) {
       if (fault_ == Fault::kWrongTag && job.text.size() > 255) job.tag[15] ^= std::byte{1};
       if (fault_ == Fault::kWrongText && job.text.size() > 255) job.text.back() ^= std::byte{1};
     }
   }
-  void open(std::span<OpenJob> jobs) noexcept override {
-    engine_->open(jobs);
+  void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
+    engine_->open(jobs, sums);
     for (OpenJob& job : jobs) {
       if (fault_ == Fault::kLeavesForgedText && !job.ok && !job.text.empty()) job.text.front() = std::byte{1};
       if (fault_ == Fault::kAcceptsAll) job.ok = true;
