@@ -32,7 +32,7 @@ class Origin {
   explicit Origin(Position table) : table_(table) {}
   void note(std::string_view key, Position at, uint32_t index = kWhole) { fields_.push_back({key, index, at}); }
   void expect(size_t fields) { fields_.reserve(fields); }
-  void forget_fields() { fields_ = {}; }
+  void forget_fields() { fields_ = std::vector<Field>(); }
   bool has(std::string_view key) const;
   // The element's place, else the field's, else the table's: always the nearest that is known.
   Position of(std::string_view key, uint32_t index = kWhole) const;

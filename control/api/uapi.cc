@@ -33,10 +33,10 @@ void dump_peer(const Tunnel& tunnel, const PeerControl& peer, std::string& text)
   fmt::format_to(out, "public_key={}\npreshared_key={}\nprotocol_version=1\n", to_hex(peer.public_key.bytes),
                  to_hex(peer.preshared_key.bytes()));
   if (!peer.at.remote.is_none()) fmt::format_to(out, "endpoint={}\n", to_string(peer.at.remote));
-  fmt::format_to(out, "last_handshake_time_sec={}\nlast_handshake_time_nsec={}\n", peer.last_handshake.seconds,
-                 peer.last_handshake.nanoseconds);
-  fmt::format_to(out, "tx_bytes={}\nrx_bytes={}\npersistent_keepalive_interval={}\n", peer.shared->tx_bytes.load(),
-                 peer.shared->rx_bytes.load(), peer.persistent_keepalive);
+  fmt::format_to(out, "last_handshake_time_sec={}\nlast_handshake_time_nsec={}\n", peer.last_handshake().seconds,
+                 peer.last_handshake().nanoseconds);
+  fmt::format_to(out, "tx_bytes={}\nrx_bytes={}\npersistent_keepalive_interval={}\n", peer.tx_bytes(), peer.rx_bytes(),
+                 peer.persistent_keepalive);
   for (const Prefix& prefix : tunnel.allowed_ips(peer)) fmt::format_to(out, "allowed_ip={}\n", to_string(prefix));
 }
 

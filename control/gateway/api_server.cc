@@ -41,16 +41,19 @@ json describe_worker(size_t worker, unsigned core) {
 json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) {
   json allowed = json::array();
   for (const Prefix& prefix : tunnel.allowed_ips(peer)) allowed.push_back(to_string(prefix));
-  json result = {{"public_key", to_base64(peer.public_key.bytes)},  {"allowed_ips", std::move(allowed)},
-                 {"latest_handshake", peer.last_handshake.seconds}, {"rx_bytes", peer.shared->rx_bytes.load()},
-                 {"tx_bytes", peer.shared->tx_bytes.load()},        {"persistent_keepalive", peer.persistent_keepalive},
+  json result = {{"public_key", to_base64(peer.public_key.bytes)},
+                 {"allowed_ips", std::move(allowed)},
+                 {"latest_handshake", peer.last_handshake().seconds},
+                 {"rx_bytes", peer.rx_bytes()},
+                 {"tx_bytes", peer.tx_bytes()},
+                 {"persistent_keepalive", peer.persistent_keepalive},
                  {"preshared_key", !peer.preshared_key.is_zero()}};
   if (!peer.name.empty()) result["name"] = peer.name;
   if (!peer.at.remote.is_none()) result["endpoint"] = to_string(peer.at.remote);
   if (const uint16_t mtu = peer.path.limit(); mtu != 0) result["path_mtu"] = mtu;
-  if (peer.current) {
-    result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - peer.current->birth).count();
-    result["owner_worker"] = peer.current->owner.value;
+  if (const Keypair* current = peer.current()) {
+    result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - current->birth).count();
+    result["owner_worker"] = current->owner.value;
   }
   return result;
 }

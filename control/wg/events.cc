@@ -119,6 +119,12 @@ bool Wireguard::post_waiting_commands() {
   return !unposted_.empty();
 }
 
+// Whoever stages for a peer without keys asks for a handshake, and what comes of that is tried then. So without any
+// contact there is nothing to try, and a hundred thousand peers are loaded without as many commands to each worker.
+void Wireguard::flush_staged(const PeerControl& peer) {
+  if (peer.contact) broadcast(CommandKind::kFlushStaged, peer.shared->id);
+}
+
 void Wireguard::request_keepalive(PeerControl& peer) {
   Command command{};
   command.kind = CommandKind::kKeepalive;
@@ -150,13 +156,15 @@ MonoTime Wireguard::next_deadline() const noexcept {
 
 // Does what is due for the peer and puts it where its next deadline belongs.
 void Wireguard::evaluate_timers(PeerControl& peer) {
+  if (!peer.contact) return;
+  Contact& contact = *peer.contact;
   Peer& shared = *peer.shared;
   const MonoTime t = now();
-  const TimerActions due = peer.timers.evaluate(peer.stamps(), t, parts_.rng);
-  if (peer.deadline != due.next_deadline) {
-    if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, shared.id.slot});
-    peer.deadline = due.next_deadline;
-    if (!peer.deadline.is_never()) deadlines_.emplace(peer.deadline, shared.id.slot);
+  const TimerActions due = contact.timers.evaluate(peer.stamps(), t, parts_.rng);
+  if (contact.deadline != due.next_deadline) {
+    if (!contact.deadline.is_never()) deadlines_.erase({contact.deadline, shared.id.slot});
+    contact.deadline = due.next_deadline;
+    if (!contact.deadline.is_never()) deadlines_.emplace(contact.deadline, shared.id.slot);
   }
   if (due.clear_unanswered_data) shared.unanswered_data_sent_since.store(0, std::memory_order_relaxed);
   if (due.clear_unacknowledged_data) {
@@ -173,12 +181,13 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
     update_outer(peer);
   }
   if (due.send_initiation) {
-    if (peer.choice && peer.timers.attempts() > 0) try_next_address(peer);
+    if (peer.choice && contact.timers.attempts() > 0) try_next_address(peer);
     send_initiation(peer);
   }
   if (due.send_keepalive) {
-    const bool usable = peer.current && peer.current->can_send.load(std::memory_order_relaxed) &&
-                        t - peer.current->birth < kRejectAfterTime;
+    const Keypair* current = contact.current.get();
+    const bool usable = current != nullptr && current->can_send.load(std::memory_order_relaxed) &&
+                        t - current->birth < kRejectAfterTime;
     usable ? request_keepalive(peer) : start_handshake(peer);
   }
 }
@@ -236,16 +245,16 @@ void Wireguard::update_outer(PeerControl& peer) {
   if (old) parts_.dataplane.retire([old] { delete old; });
   if (way_opened) on_way_opened(peer);
   if (!became_ready) return;
-  if (!peer.held_message.empty()) send_held_message(peer);
-  broadcast(CommandKind::kFlushStaged, peer.shared->id);
+  if (peer.contact && !peer.contact->held_message.empty()) send_held_message(peer);
+  flush_staged(peer);
 }
 
 // There was no way to the peer, and now there is: a lease has come, an address has moved here (VRRP), a cable is back.
 // Who wants to stay connected starts over at once instead of with the next retry. A session from before is no reason
 // not to: the peer may have another one by now, with the gateway that was at this address in the meantime.
 void Wireguard::on_way_opened(PeerControl& peer) {
-  if (peer.persistent_keepalive == 0 && !peer.sent) return;
-  peer.timers.way_opened();
+  if (peer.persistent_keepalive == 0 && !(peer.contact && peer.contact->sent)) return;
+  contact(peer).timers.way_opened();
   start_handshake(peer);
 }
 

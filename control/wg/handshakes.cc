@@ -126,7 +126,8 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
   auto received = finish_initiation(std::move(*claimed), *remote, message);
   if (!received) return drop(initiation_drop(received.error()));
   const MonoTime t = now();
-  if (const auto error = peer->guard.check(received->timestamp, t)) return drop(initiation_drop(*error));
+  Contact& contact = *peer->contact;
+  if (const auto error = contact.guard.check(received->timestamp, t)) return drop(initiation_drop(*error));
 
   const Tai64n timestamp = received->timestamp;
   const auto index = reserve_index(*peer);
@@ -137,15 +138,15 @@ void Wireguard::on_initiation(Tunnel& tunnel, const Datagram& datagram) {
     return drop(initiation_drop(created.error()));
   }
   // From here on the initiation is authentic, new and answerable: commit.
-  peer->guard.commit(timestamp, t);
+  contact.guard.commit(timestamp, t);
   forget_handshake(*peer);
   peer->home = parts_.dataplane.owner_of(*index, datagram.from.port, datagram.worker);
   move_endpoint(*peer, datagram.from);
   begin_session_as_responder(*peer, std::move(created->keys), peer->home);
   note_received(*peer, sizeof message);
   send_to_peer(*peer, std::as_writable_bytes(std::span(&created->message, 1)));
-  peer->timers.session_derived(t);
-  peer->timers.response_sent(t);
+  contact.timers.session_derived(t);
+  contact.timers.response_sent(t);
   evaluate_timers(*peer);
 }
 
@@ -154,17 +155,18 @@ void Wireguard::on_response(Tunnel& tunnel, const Datagram& datagram) {
   const auto it = by_handshake_index_.find(message.receiver_index.host());
   if (it == by_handshake_index_.end() || it->second->tunnel != &tunnel) return drop(Drop::response_unknown_index);
   PeerControl& peer = *it->second;
-  auto keys = consume_response(*tunnel.identity(), peer.preshared_key, *peer.sent, message);
+  Contact& contact = *peer.contact;
+  auto keys = consume_response(*tunnel.identity(), peer.preshared_key, *contact.sent, message);
   if (!keys) return drop(response_drop(keys.error()));
 
   by_handshake_index_.erase(it);  // the keypair inherits the index
-  peer.sent.reset();
+  contact.sent.reset();
   move_endpoint(peer, datagram.from);
   const WorkerId owner = parts_.dataplane.owner_of(keys->local_index, datagram.from.port, datagram.worker);
   begin_session_as_initiator(peer, std::move(*keys), owner);
-  peer.timers.session_derived(now());
-  peer.timers.handshake_complete();
-  peer.last_handshake = parts_.clock.wall();
+  contact.timers.session_derived(now());
+  contact.timers.handshake_complete();
+  contact.last_handshake = parts_.clock.wall();
   note_received(peer, sizeof message);
   // The initiator speaks first: what is staged at the worker that asked for the handshake, or else an empty message.
   // That confirms the key to the other side.
@@ -180,7 +182,7 @@ void Wireguard::on_cookie_reply(const Datagram& datagram) {
   PeerControl* peer = find_by_index(message.receiver_index.host());
   const RemoteIdentity* remote = peer && peer->tunnel->identity() ? remote_identity(*peer) : nullptr;
   if (!remote) return drop(Drop::cookie_unknown_index);
-  const auto error = peer->cookies.consume(message, *remote, now());
+  const auto error = peer->contact->cookies.consume(message, *remote, now());
   if (error) drop(*error == CookieError::kUnexpected ? Drop::cookie_unexpected : Drop::cookie_authentication);
 }
 
@@ -193,14 +195,23 @@ PeerControl* Wireguard::find_by_index(uint32_t index) noexcept {
 
 // nullptr: the peer's key is of low order; nothing is ever sent to it or accepted from it.
 const RemoteIdentity* Wireguard::remote_identity(PeerControl& peer) {
-  if (!peer.remote) peer.remote = RemoteIdentity::make(*peer.tunnel->identity(), peer.public_key);
-  return peer.remote->usable() ? &*peer.remote : nullptr;
+  auto& remote = contact(peer).remote;
+  if (!remote) remote = RemoteIdentity::make(*peer.tunnel->identity(), peer.public_key);
+  return remote->usable() ? &*remote : nullptr;
 }
 
 // --- out ---
 
+Contact& Wireguard::contact(PeerControl& peer) {
+  if (!peer.contact) {
+    peer.contact = std::make_unique<Contact>();
+    if (peer.tunnel->up()) peer.contact->timers.start(now());
+  }
+  return *peer.contact;
+}
+
 void Wireguard::start_handshake(PeerControl& peer) {
-  if (peer.tunnel->up() && peer.timers.start_handshake(now())) send_initiation(peer);
+  if (peer.tunnel->up() && contact(peer).timers.start_handshake(now())) send_initiation(peer);
 }
 
 void Wireguard::send_initiation(PeerControl& peer) {
@@ -216,9 +227,9 @@ void Wireguard::send_initiation(PeerControl& peer) {
     return;
   }
   forget_handshake(peer);
-  peer.sent.emplace(std::move(created->state));
+  peer.contact->sent.emplace(std::move(created->state));
   by_handshake_index_.emplace(*index, &peer);
-  peer.timers.initiation_sent(now(), parts_.rng);
+  peer.contact->timers.initiation_sent(now(), parts_.rng);
   send_to_peer(peer, std::as_writable_bytes(std::span(&created->message, 1)));
   evaluate_timers(peer);
 }
@@ -228,28 +239,30 @@ std::optional<uint32_t> Wireguard::reserve_index(const PeerControl& peer) {
 }
 
 void Wireguard::forget_handshake(PeerControl& peer) {
-  peer.held_message.clear();
-  if (!peer.sent) return;
-  by_handshake_index_.erase(peer.sent->local_index);
-  parts_.dataplane.sessions().release_index(peer.sent->local_index);
-  peer.sent.reset();
+  if (!peer.contact) return;
+  peer.contact->held_message.clear();
+  auto& sent = peer.contact->sent;
+  if (!sent) return;
+  by_handshake_index_.erase(sent->local_index);
+  parts_.dataplane.sessions().release_index(sent->local_index);
+  sent.reset();
 }
 
 // An initiation or response: gets its macs and goes out, or is held while the next hop is being resolved. Either way it
 // counts as sent, as it does where a kernel's neighbour queue holds it.
 void Wireguard::send_to_peer(PeerControl& peer, Bytes message) {
-  peer.cookies.add_macs(message, *peer.remote, now());
+  Contact& contact = *peer.contact;
+  contact.cookies.add_macs(message, *contact.remote, now());
   stamp_sent(peer);
   const OuterRoute* route = peer.shared->outer.load(std::memory_order_relaxed);
   if (!route) return;
   const bool held = route->state == OuterRoute::State::kUnresolved;
-  if (held) peer.held_message.assign(message.begin(), message.end());
-  if (held || transmit(*route, message, kHandshakeTos, peer.home))
-    peer.shared->tx_bytes.fetch_add(message.size(), std::memory_order_relaxed);
+  if (held) contact.held_message.assign(message.begin(), message.end());
+  if (held || transmit(*route, message, kHandshakeTos, peer.home)) peer.shared->tx_bytes += message.size();
 }
 
 void Wireguard::send_held_message(PeerControl& peer) {
-  const std::vector<std::byte> message = std::exchange(peer.held_message, {});
+  const std::vector<std::byte> message = std::exchange(peer.contact->held_message, {});
   transmit(*peer.shared->outer.load(std::memory_order_relaxed), message, kHandshakeTos, peer.home);
 }
 
@@ -283,7 +296,7 @@ void Wireguard::stamp_sent(PeerControl& peer) {
 
 void Wireguard::note_received(PeerControl& peer, size_t bytes) {
   Peer& shared = *peer.shared;
-  shared.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  shared.rx_bytes += bytes;
   shared.last_received_any.store(now().ns, std::memory_order_relaxed);
   shared.unanswered_data_sent_since.store(0, std::memory_order_relaxed);
 }

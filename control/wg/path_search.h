@@ -68,8 +68,8 @@ class PathSearch {
   uint16_t limit_ = UINT16_MAX;
   uint16_t size_ = 0;      // being asked for
   uint16_t sequence_ = 0;  // of the last probe sent
-  unsigned tries_ = 0;     // of this size: the last that many sequences answer it
-  unsigned verified_ = 0;
+  uint8_t tries_ = 0;      // of this size: the last that many sequences answer it
+  uint8_t verified_ = 0;
   MonoTime deadline_;
 };
 

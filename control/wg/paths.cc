@@ -110,7 +110,7 @@ bool could_have_sent(const PeerControl& peer, const PathReport& report) {
     return keypair && keypair->remote_index == report.receiver_index &&
            report.counter < keypair->send_counter.load(std::memory_order_relaxed);
   };
-  return fits(peer.current) || fits(peer.previous);
+  return peer.contact && (fits(peer.contact->current) || fits(peer.contact->previous));
 }
 
 }  // namespace
@@ -147,9 +147,11 @@ void Wireguard::evaluate_path(PeerControl& peer) {
   PathSearch& search = peer.path.search;
   peer.path.expire(t);
   if (!search.deadline().is_never() && t >= search.deadline()) {
-    const uint64_t packets = peer.shared->tx_packets.load(std::memory_order_relaxed);
-    const bool idle = search.settled() && packets - peer.path_packets < kPacketsThatMakeItBusy;
-    const bool keyless = !peer.current || t - peer.current->birth >= kRejectAfterTime;
+    const Keypair* current = peer.current();
+    const bool keyless = current == nullptr || t - current->birth >= kRejectAfterTime;
+    const uint64_t packets = keyless ? 0 : current->send_counter.load(std::memory_order_relaxed);
+    const uint64_t fresh = packets >= peer.path_packets ? packets - peer.path_packets : packets;  // or a fresh session
+    const bool idle = search.settled() && fresh < kPacketsThatMakeItBusy;
     peer.path_packets = packets;
     if (idle || keyless) {
       search.postpone(t);

@@ -31,7 +31,7 @@ std::unique_ptr<Keypair> Wireguard::make_keypair(PeerControl& peer, SessionKeys 
   keypair->peer = peer.shared.get();
   keypair->local_index = keys.local_index;
   keypair->remote_index = keys.remote_index;
-  keypair->birth = now();
+  keypair->set_birth(now());
   keypair->initiator = keys.initiator;
   keypair->owner = owner;
   keypair->send_key = std::move(keys.sending);
@@ -44,30 +44,32 @@ void Wireguard::begin_session_as_initiator(PeerControl& peer, SessionKeys keys, 
   auto keypair = make_keypair(peer, std::move(keys), owner);
   parts_.dataplane.sessions().publish(keypair.get());
   std::unique_ptr<Keypair> old = set_current(peer, std::move(keypair));
-  retire_keypair(std::move(peer.previous));
-  if (peer.next) {  // a session that the other side began and never confirmed
-    peer.previous = std::move(peer.next);
+  Contact& contact = *peer.contact;
+  retire_keypair(std::move(contact.previous));
+  if (contact.next) {  // a session that the other side began and never confirmed
+    contact.previous = std::move(contact.next);
     retire_keypair(std::move(old));
   } else {
-    peer.previous = std::move(old);
+    contact.previous = std::move(old);
   }
 }
 
 void Wireguard::begin_session_as_responder(PeerControl& peer, SessionKeys keys, WorkerId owner) {
   auto keypair = make_keypair(peer, std::move(keys), owner);
   parts_.dataplane.sessions().publish(keypair.get());  // before the response goes out
-  retire_keypair(std::move(peer.next));
-  retire_keypair(std::move(peer.previous));
-  peer.next = std::move(keypair);
+  retire_keypair(std::move(peer.contact->next));
+  retire_keypair(std::move(peer.contact->previous));
+  peer.contact->next = std::move(keypair);
 }
 
 // The first authentic packet under `index` arrived. If that is the unconfirmed session it becomes the current one.
 void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
-  if (!peer.next || peer.next->local_index != index) return;
-  retire_keypair(std::move(peer.previous));
-  peer.previous = set_current(peer, std::move(peer.next));
-  peer.timers.handshake_complete();
-  peer.last_handshake = parts_.clock.wall();
+  Contact& contact = *peer.contact;  // there is one: a worker has met a keypair of the peer
+  if (!contact.next || contact.next->local_index != index) return;
+  retire_keypair(std::move(contact.previous));
+  contact.previous = set_current(peer, std::move(contact.next));
+  contact.timers.handshake_complete();
+  contact.last_handshake = parts_.clock.wall();
   broadcast(CommandKind::kFlushStaged, peer.shared->id);
   evaluate_timers(peer);
   start_path_search(peer);
@@ -78,14 +80,16 @@ void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
 std::unique_ptr<Keypair> Wireguard::set_current(PeerControl& peer, std::unique_ptr<Keypair> keypair) {
   // Release: pairs with the workers' acquire load in choose_keypair.
   peer.shared->current.store(keypair.get(), std::memory_order_release);
-  return std::exchange(peer.current, std::move(keypair));
+  return std::exchange(peer.contact->current, std::move(keypair));
 }
 
 void Wireguard::drop_keypairs(PeerControl& peer) {
+  if (!peer.contact) return;
+  Contact& contact = *peer.contact;
   peer.shared->current.store(nullptr, std::memory_order_release);
-  retire_keypair(std::move(peer.current));
-  retire_keypair(std::move(peer.previous));
-  retire_keypair(std::move(peer.next));
+  retire_keypair(std::move(contact.current));
+  retire_keypair(std::move(contact.previous));
+  retire_keypair(std::move(contact.next));
 }
 
 // Not found any more from now on; freed, wiped, and its index free again, after a grace period. The caller has taken it
@@ -94,10 +98,19 @@ void Wireguard::retire_keypair(std::unique_ptr<Keypair> keypair) {
   if (!keypair) return;
   SessionTable& sessions = parts_.dataplane.sessions();
   sessions.withdraw(keypair->local_index);
-  parts_.dataplane.retire([&sessions, owned = std::shared_ptr<Keypair>(std::move(keypair))]() mutable {
-    sessions.release_index(owned->local_index);
-    owned.reset();
-  });
+  // What workers count from now on is added in the end.
+  Peer& peer = *keypair->peer;
+  const uint64_t received = keypair->rx_bytes.load(std::memory_order_relaxed);
+  const uint64_t sent = keypair->tx_bytes.load(std::memory_order_relaxed);
+  peer.rx_bytes += received;
+  peer.tx_bytes += sent;
+  parts_.dataplane.retire(
+      [&sessions, &peer, received, sent, owned = std::shared_ptr<Keypair>(std::move(keypair))]() mutable {
+        peer.rx_bytes += owned->rx_bytes.load(std::memory_order_relaxed) - received;
+        peer.tx_bytes += owned->tx_bytes.load(std::memory_order_relaxed) - sent;
+        sessions.release_index(owned->local_index);
+        owned.reset();
+      });
 }
 
 // Made before the first keypair that `owner` owns is published; lives as long as the peer.
@@ -126,7 +139,7 @@ void Wireguard::register_peer(PeerControl& peer) {
 void Wireguard::unregister_peer(PeerControl& peer) {
   const PeerId id = peer.shared->id;
   by_slot_[id.slot] = nullptr;
-  if (!peer.deadline.is_never()) deadlines_.erase({peer.deadline, id.slot});
+  if (peer.contact && !peer.contact->deadline.is_never()) deadlines_.erase({peer.contact->deadline, id.slot});
   if (!peer.path_deadline.is_never()) path_deadlines_.erase({peer.path_deadline, id.slot});
   route_mtus_changed_ = true;
   parts_.dataplane.peers().withdraw(id);

@@ -28,13 +28,15 @@ void Tunnel::set_private_key(PrivateKey key) {
   identity_ = LocalIdentity::make(std::move(key));
   if (identity_) remove_peer(identity_->public_key);
   for (PeerControl& peer : peers_) {
-    peer.remote.reset();
     wireguard_.forget_handshake(peer);
-    peer.timers.private_key_changed();
-    // Sessions under the old key go on receiving, but are not sent under any more.
-    if (peer.current) peer.current->can_send.store(false, std::memory_order_relaxed);
-    if (peer.next) peer.next->can_send.store(false, std::memory_order_relaxed);
-    if (up_ && identity_) wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
+    if (Contact* contact = peer.contact.get()) {
+      contact->remote.reset();
+      contact->timers.private_key_changed();
+      // Sessions under the old key go on receiving, but are not sent under any more.
+      if (contact->current) contact->current->can_send.store(false, std::memory_order_relaxed);
+      if (contact->next) contact->next->can_send.store(false, std::memory_order_relaxed);
+    }
+    if (up_ && identity_) wireguard_.flush_staged(peer);
   }
   wireguard_.mark_dirty();
 }
@@ -125,9 +127,14 @@ void Tunnel::set_up(bool up) {
 
 // --- peers ---
 
+auto Tunnel::hash_of_slot() const noexcept {
+  return [this](uint32_t slot) { return PublicKeyHash()(wireguard_.at_slot(slot)->public_key); };
+}
+
 PeerControl* Tunnel::find(const PublicKey& key) noexcept {
-  const auto it = by_key_.find(key);
-  return it == by_key_.end() ? nullptr : &*it->second;
+  const auto slot = by_key_.find(PublicKeyHash()(key),
+                                 [&](uint32_t number) { return wireguard_.at_slot(number)->public_key == key; });
+  return slot ? wireguard_.at_slot(*slot) : nullptr;
 }
 
 PeerControl* Tunnel::add_peer(const PublicKey& key) {
@@ -137,7 +144,7 @@ PeerControl* Tunnel::add_peer(const PublicKey& key) {
   if (!id) return nullptr;
 
   PeerControl& peer = peers_.emplace_back();
-  by_key_.emplace(key, std::prev(peers_.end()));
+  peer.place = std::prev(peers_.end());
   peer.tunnel = this;
   peer.public_key = key;
   peer.shared = std::make_unique<Peer>();
@@ -146,22 +153,23 @@ PeerControl* Tunnel::add_peer(const PublicKey& key) {
   peer.shared->worker_count = wireguard_.dataplane().worker_count();
   peer.home = wireguard_.dataplane().worker_for(*id);
   wireguard_.register_peer(peer);
+  by_key_.insert(id->slot, hash_of_slot());
   if (up_) start_peer(peer);
   return &peer;
 }
 
 void Tunnel::remove_peer(const PublicKey& key) {
-  const auto it = by_key_.find(key);
-  if (it == by_key_.end()) return;
-  PeerControl& peer = *it->second;
+  PeerControl* found = find(key);
+  if (found == nullptr) return;
+  PeerControl& peer = *found;
   const PeerId id = peer.shared->id;
   stop_peer(peer);
   allowed_ips_.erase_peer(id.slot);
+  by_key_.erase(id.slot, hash_of_slot());
   wireguard_.unregister_peer(peer);
   // Only now: workers do not find the peer any more, so that nothing is staged after it was discarded.
   wireguard_.broadcast(CommandKind::kDiscardStaged, id);
-  peers_.erase(it->second);
-  by_key_.erase(it);
+  peers_.erase(peer.place);
   wireguard_.mark_dirty();
 }
 
@@ -173,12 +181,12 @@ void Tunnel::remove_all_peers() {
 }
 
 void Tunnel::start_peer(PeerControl& peer) {
-  peer.timers.start(wireguard_.now());
+  if (peer.contact) peer.contact->timers.start(wireguard_.now());
   wireguard_.evaluate_timers(peer);
 }
 
 void Tunnel::stop_peer(PeerControl& peer) {
-  peer.timers.stop();
+  if (peer.contact) peer.contact->timers.stop();
   wireguard_.forget_handshake(peer);
   wireguard_.drop_keypairs(peer);
   // What was owed when it stopped is not owed when it starts again.
@@ -200,7 +208,8 @@ void Tunnel::set_addresses(PeerControl& peer, std::vector<Endpoint> addresses) {
   if (!peer.choice) peer.choice = std::make_unique<EndpointChoice>();
   if (addresses.empty()) return;
   const MonoTime heard = peer.stamps().last_received_any;
-  const bool answers = peer.timers.attempts() == 0 && !heard.is_never() && wireguard_.now() - heard < kRejectAfterTime;
+  const bool answers = peer.contact && peer.contact->timers.attempts() == 0 && !heard.is_never() &&
+                       wireguard_.now() - heard < kRejectAfterTime;
   const auto endpoint = peer.choice->on_resolved(std::move(addresses), peer.at.remote, answers,
                                                  [&](const Endpoint& e) { return wireguard_.is_routed(peer, e); });
   if (!endpoint) return;
@@ -210,7 +219,9 @@ void Tunnel::set_addresses(PeerControl& peer, std::vector<Endpoint> addresses) {
 
 void Tunnel::set_persistent_keepalive(PeerControl& peer, uint16_t seconds) {
   peer.persistent_keepalive = seconds;
-  peer.timers.set_persistent_keepalive(std::chrono::seconds(seconds), peer.stamps(), wireguard_.now());
+  if (seconds == 0 && !peer.contact) return;
+  wireguard_.contact(peer).timers.set_persistent_keepalive(std::chrono::seconds(seconds), peer.stamps(),
+                                                           wireguard_.now());
 }
 
 void Tunnel::replace_allowed_ips(PeerControl& peer) {
@@ -234,7 +245,7 @@ std::vector<Prefix> Tunnel::allowed_ips(const PeerControl& peer) const {
 void Tunnel::apply_peer(PeerControl& peer) {
   if (!up_) return;
   wireguard_.evaluate_timers(peer);
-  wireguard_.broadcast(CommandKind::kFlushStaged, peer.shared->id);
+  wireguard_.flush_staged(peer);
 }
 
 TunnelView Tunnel::view() {

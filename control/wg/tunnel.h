@@ -7,11 +7,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "control/noise/identity.h"
 #include "control/wg/peer_control.h"
+#include "dataplane/base/flat_index.h"
 #include "dataplane/base/result.h"
 #include "dataplane/pipeline/published.h"
 #include "dataplane/session/allowed_ips.h"
@@ -93,6 +93,7 @@ class Tunnel {
 
  private:
   Result<void> claim(uint16_t port);
+  auto hash_of_slot() const noexcept;  // for by_key_
   void start_peer(PeerControl& peer);
   void stop_peer(PeerControl& peer);
 
@@ -112,7 +113,7 @@ class Tunnel {
   bool up_ = false;
   AllowedIps allowed_ips_;
   std::list<PeerControl> peers_;  // in order of creation
-  std::unordered_map<PublicKey, std::list<PeerControl>::iterator, PublicKeyHash> by_key_;
+  FlatIndex by_key_;              // their slots, by public key
 };
 
 }  // namespace sluice

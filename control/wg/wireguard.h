@@ -46,6 +46,7 @@ class Wireguard {
   Tunnel* find_tunnel(const std::string& name) noexcept;
   std::span<const std::unique_ptr<Tunnel>> tunnels() const noexcept { return tunnels_; }
   PeerControl* find_peer(PeerId id) noexcept;
+  PeerControl* at_slot(uint32_t slot) noexcept { return by_slot_[slot]; }  // of a peer that is registered
 
   // One turn's work, bounded; true: there may be more at once.
   bool drain_handshakes();
@@ -89,6 +90,7 @@ class Wireguard {
   void register_peer(PeerControl& peer);
   void unregister_peer(PeerControl& peer);  // and retires its shared part
 
+  Contact& contact(PeerControl& peer);      // made if there is none
   void start_handshake(PeerControl& peer);  // unless the last message is too young (protocol.md section 10)
   void forget_handshake(PeerControl& peer);
   void move_endpoint(PeerControl& peer, const Whereabouts& whereabouts);
@@ -100,6 +102,7 @@ class Wireguard {
   void stop_path_search(PeerControl& peer);
   void drop_keypairs(PeerControl& peer);
   void broadcast(CommandKind kind, PeerId peer);  // to all workers
+  void flush_staged(const PeerControl& peer);     // what waits for it is tried again, at all workers
   void request_keepalive(PeerControl& peer);
   void evaluate_timers(PeerControl& peer);
 
@@ -117,7 +120,7 @@ class Wireguard {
   void on_initiation(Tunnel& tunnel, const Datagram& datagram);
   void on_response(Tunnel& tunnel, const Datagram& datagram);
   void on_cookie_reply(const Datagram& datagram);
-  const RemoteIdentity* remote_identity(PeerControl& peer);
+  const RemoteIdentity* remote_identity(PeerControl& peer);  // implies contact()
   void send_initiation(PeerControl& peer);
   std::optional<uint32_t> reserve_index(const PeerControl& peer);
   void send_to_peer(PeerControl& peer, Bytes message);

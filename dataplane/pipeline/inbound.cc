@@ -90,24 +90,17 @@ void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
                [&](std::span<rte_mbuf*> run) { hand_off(context, *keypair_of(run[0]), run); });
 }
 
-// What is read of a keypair's peer on the way in, asked for before it is needed: with many peers none of it is in the
-// cache.
-void prefetch_way_in(const Keypair& keypair) noexcept {
-  const Peer& peer = *keypair.peer;
-  prefetch_lines(&keypair.replay);
-  prefetch_lines(&keypair.confirmed);
-  prefetch_lines(&peer.last_sent_any);
-  prefetch_lines(&peer.rx_bytes);
-  prefetch_lines(peer.outer.load(std::memory_order_acquire));
-}
-
-void prefetch_peers(std::span<Keypair* const> keypairs) noexcept {
-  const Keypair* previous = nullptr;
+// What is read on the way in of keypairs, peers and their routes, asked for before it is needed: with many peers none
+// of it is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
+void prefetch_way_in(std::span<rte_mbuf* const> firsts, std::span<Keypair* const> keypairs) noexcept {
+  for (size_t i = 0; i < keypairs.size(); ++i) {
+    if (keypairs[i] == nullptr) continue;
+    prefetch_lines(keypairs[i]->peer);
+    prefetch_lines(&keypairs[i]->confirmed);
+    keypairs[i]->replay.prefetch(data_header(firsts[i]).counter.host());
+  }
   for (const Keypair* keypair : keypairs)
-    if (keypair != previous && (previous = keypair) != nullptr) prefetch_lines(keypair->peer);
-  previous = nullptr;
-  for (const Keypair* keypair : keypairs)
-    if (keypair != previous && (previous = keypair) != nullptr) prefetch_way_in(*keypair);
+    if (keypair != nullptr) prefetch_lines(keypair->peer->outer.load(std::memory_order_acquire));
 }
 
 uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.host(); }
@@ -116,11 +109,15 @@ uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.h
 void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst& foreign) noexcept {
   const std::span<rte_mbuf*> arrived = messages.all();
   uint32_t indices[kMaxBurst];  // one for each run of messages under one keypair
+  rte_mbuf* firsts[kMaxBurst];
   Keypair* keypairs[kMaxBurst];
   unsigned runs = 0;
-  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) { indices[runs++] = index_of(run[0]); });
+  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) {
+    firsts[runs] = run[0];
+    indices[runs++] = index_of(run[0]);
+  });
   context.sessions->find_burst({indices, runs}, {keypairs, runs});
-  prefetch_peers({keypairs, runs});
+  prefetch_way_in({firsts, runs}, {keypairs, runs});
 
   messages.count = 0;  // survivors are written over those that have been seen
   Keypair* const* next = keypairs;
@@ -228,15 +225,14 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
 }
 
 void note_last_minute(WorkerContext& context, Keypair& keypair) noexcept {
-  if (!keypair.initiator || keypair.last_minute_rekey_asked) return;
-  if (context.now - keypair.birth < kLastMinuteRekeyAge) return;
+  if (keypair.last_minute_rekey_asked || context.now - keypair.birth < kLastMinuteRekeyAge) return;
+  if (!keypair.initiator) return;
   keypair.last_minute_rekey_asked = post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
-// rx as `wg show` counts it.
-void count_received(Peer& peer, uint64_t packets, uint64_t bytes) noexcept {
-  peer.rx_packets.fetch_add(packets, std::memory_order_relaxed);
-  peer.rx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+// rx as `wg show` counts it. Nobody else writes it.
+void count_received(Keypair& keypair, uint64_t bytes) noexcept {
+  keypair.rx_bytes.store(keypair.rx_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
 // Whether two messages have the same outer addresses and ports, as far as that is quick to say: without IP options the
@@ -275,7 +271,7 @@ void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) n
   }
   if (received.messages == 0) return;
   const uint64_t keepalives = received.messages - received.data;
-  if (keepalives != 0) count_received(*keypair.peer, keepalives, keepalives * kDataOverhead);
+  if (keepalives != 0) count_received(keypair, keepalives * kDataOverhead);
   if (!keypair.confirmed) note_confirmation(context, keypair);
   note_last_minute(context, keypair);
   note_received(context, *keypair.peer, received);
@@ -340,21 +336,21 @@ bool is_shared_by(const TunnelView& tunnel, uint32_t owner, const Peer& peer) no
 // Consecutive packets of one peer: the longest matching prefix of each source has to be its. Counts what passes, as the
 // kernel does.
 void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  Peer& peer = *keypair_of(run[0])->peer;
+  Keypair& keypair = *keypair_of(run[0]);
+  const Peer& peer = *keypair.peer;
   const TunnelView& tunnel = context.published->tunnels[peer.tunnel.value];
   const unsigned kept_before = kept.count;
-  uint64_t packets = 0, bytes = 0;
+  uint64_t bytes = 0;
   for (rte_mbuf* m : run) {
     const uint32_t owner = meta(m).flow.source_owner;
     if (owner != peer.id.slot && !is_shared_by(tunnel, owner, peer)) [[unlikely]] {
       context.drop(m, Drop::inner_source);
       continue;
     }
-    ++packets;
     bytes += rte_pktmbuf_data_len(m) + kDataOverhead;
     if (finish_inner(context, m)) kept.push(m);
   }
-  if (packets != 0) count_received(peer, packets, bytes);
+  if (bytes != 0) count_received(keypair, bytes);
   const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
   clamp_segments(tunnel, peer, out);
   if (tunnel.inner_port == kNoPort) return;

@@ -35,14 +35,8 @@ Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
 
 // What is read of a peer on the way out, asked for before it is needed: with many peers none of it is in the cache.
 void prefetch_way_out(const Peer& peer) noexcept {
-  prefetch_lines(&peer.last_sent_any);
-  prefetch_lines(&peer.tx_bytes);
-  if (const Keypair* keypair = peer.current.load(std::memory_order_acquire)) {
-    prefetch_lines(keypair);
-    prefetch_lines(&keypair->send_key, sizeof keypair->send_key);
-    prefetch_lines(&keypair->send_counter);
-  }
-  if (const OuterRoute* outer = peer.outer.load(std::memory_order_acquire)) prefetch_lines(outer, sizeof *outer);
+  if (const Keypair* keypair = peer.current.load(std::memory_order_acquire)) prefetch_lines(&keypair->send_counter);
+  if (const OuterRoute* outer = peer.outer.load(std::memory_order_acquire)) prefetch_lines(&outer->state);
 }
 
 // Consecutive packets to one peer; nullptr: there is none.
@@ -55,6 +49,7 @@ uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner;
 
 // Finds the peers of a burst; their lines are asked for before any is read.
 std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, std::span<ToPeer> room) noexcept {
+  for (rte_mbuf* m : packets) table.prefetch(owner_of(m));
   size_t count = 0;
   for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
     Peer* peer = table.at(owner_of(run[0]));
@@ -327,7 +322,7 @@ void transmit_in_fragments(WorkerContext& context, rte_mbuf* m) noexcept {
 }
 
 void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
-  const bool old = keypair.initiator && context.now - keypair.birth >= kRekeyAfterTime;
+  const bool old = keypair.initiator && context.now - keypair.sent_since >= kRekeyAfterTime;
   if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
@@ -348,8 +343,7 @@ void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
     keepalives += size == kDataOverhead;
     too_large += !fits_path;
   }
-  peer.tx_packets.fetch_add(messages, std::memory_order_relaxed);
-  peer.tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  keypair_of(run[0])->tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
   note_sent(context, peer, {.messages = messages, .data = messages - keepalives});
   ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).message.counter);
   if (too_large == 0) return context.transmit->push(outer.port, run);
@@ -398,7 +392,7 @@ struct Way {
 Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept {
   Keypair* keypair = peer.current.load(std::memory_order_acquire);
   if (keypair == nullptr || !keypair->can_send.load(std::memory_order_relaxed)) return nullptr;
-  if (context.now - keypair->birth >= kRejectAfterTime) return nullptr;
+  if (context.now - keypair->sent_since >= kRejectAfterTime) return nullptr;
   return keypair->send_counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? keypair : nullptr;
 }
 
@@ -431,6 +425,7 @@ void prefetch_edges(rte_mbuf* m, const OuterRoute& outer) noexcept {
   const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
   prefetch_lines(packet - outer.header_size - sizeof(DataHeader));
   prefetch_lines(packet + rte_pktmbuf_data_len(m) + kTagSize);
+  prefetch_lines(outer.header.data() + outer.header_size);  // over IPv6 another line than that of header_size
 }
 
 // Collects packets that are ready to be sealed; a full burst is sealed at once.
@@ -557,8 +552,7 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);
-  peer.tx_packets.fetch_add(1, std::memory_order_relaxed);
-  peer.tx_bytes.fetch_add(message_in(m).size(), std::memory_order_relaxed);
+  keypair_of(m)->tx_bytes.fetch_add(message_in(m).size(), std::memory_order_relaxed);
   note_sent(context, peer, {.messages = 1, .data = 0});
   context.transmit->push(outer.port, m);
 }

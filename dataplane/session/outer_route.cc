@@ -4,8 +4,12 @@
 #include <cstring>
 #include <span>
 
+#include "dataplane/session/slab.h"
+
 namespace sluice {
 namespace {
+
+constinit Slab all_routes(sizeof(OuterRoute));
 
 template <class T>
 void append(OuterRoute& route, const T& header) {
@@ -23,7 +27,7 @@ void append_ip(OuterRoute& route) {
     std::copy_n(source.bytes.begin(), 4, ip.source.begin());
     std::copy_n(destination.bytes.begin(), 4, ip.destination.begin());
     append(route, ip);
-    route.ipv4_sum = checksum_add(std::as_bytes(std::span(&ip, 1)));
+    route.ipv4_sum = checksum_fold_to_16(checksum_add(std::as_bytes(std::span(&ip, 1))));
   } else {
     Ipv6Header ip{};
     ip.version_class_flow = 6u << 28;
@@ -37,6 +41,9 @@ void append_ip(OuterRoute& route) {
 
 }  // namespace
 
+void* OuterRoute::operator new(size_t) { return all_routes.allocate(); }
+void OuterRoute::operator delete(void* route) noexcept { all_routes.release(route); }
+
 void append_datagram_headers(OuterRoute& route, uint16_t listen_port) noexcept {
   append_ip(route);
   const UdpHeader udp{.source_port = be16(listen_port),
@@ -49,7 +56,7 @@ void append_datagram_headers(OuterRoute& route, uint16_t listen_port) noexcept {
   uint32_t sum = checksum_add(std::as_bytes(std::span(route.local.bytes.data(), size)));
   sum = checksum_add(std::as_bytes(std::span(route.remote.address.bytes.data(), size)), sum);
   sum = checksum_add(std::as_bytes(std::span(&protocol, 1)), sum);
-  route.udp_sum = checksum_add(std::as_bytes(std::span(&udp, 1)), sum);
+  route.udp_sum = checksum_fold_to_16(checksum_add(std::as_bytes(std::span(&udp, 1)), sum));
 }
 
 OuterRoute socket_route(PortId port, const Endpoint& remote, const IpAddress& local, uint16_t listen_port) noexcept {

@@ -13,7 +13,9 @@
 
 namespace sluice {
 
-struct OuterRoute {
+// Ordered by who meets what: who checks where a packet came from the first line, who sends the second one, over IPv6
+// also the third.
+struct alignas(64) OuterRoute {
   enum class State : uint8_t {
     kReady,       // header and port are valid
     kUnresolved,  // the next hop's link-layer address is being asked for: packets are staged
@@ -21,23 +23,28 @@ struct OuterRoute {
   };
 
   Endpoint remote;
-  IpAddress local;  // source of outer packets
-  State state = State::kNoRoute;
-  PortId port = kNoPort;
-  uint64_t serial = 0;     // of this publication: tells a route from a later one at the same address
+  IpAddress local;      // source of outer packets
+  uint64_t serial = 0;  // of this publication: tells a route from a later one at the same address
+
+  alignas(64) State state = State::kNoRoute;
   bool by_socket = false;  // Linux routes it: the header is IP and UDP, of which only addresses and ports matter
-  uint16_t mtu = 0;        // of the path to the endpoint, as far as it is known (IP packet size); 0: it is not
+  PortId port = kNoPort;
+  uint16_t mtu = 0;                 // of the path to the endpoint, as far as it is known (IP packet size); 0: it is not
   uint16_t inner_mtu = UINT16_MAX;  // what a message on that path holds
   uint8_t header_size = 0;          // Ethernet + IP + UDP
   uint8_t l3_offset = 0;            // where IP starts in the header
+  // Sums (checksum_add, folded) of what does not change: the IPv4 header as it stands below, and the UDP pseudo
+  // header's addresses and protocol plus the two UDP ports.
+  uint16_t ipv4_sum = 0;
+  uint16_t udp_sum = 0;
   // Ethernet, IP and UDP with everything but the lengths, TOS/traffic class and checksums filled in (those are zero).
   // The array is longer than the longest, so that it can be copied in pieces of 16 bytes.
   std::array<std::byte, (kMaxOuterHeaders + 15) / 16 * 16> header{};
-  // Sums (checksum_add) of what does not change: the IPv4 header as it stands above, and the UDP pseudo header's
-  // addresses and protocol plus the two UDP ports.
-  uint32_t ipv4_sum = 0;
-  uint32_t udp_sum = 0;
+
+  static void* operator new(size_t);  // from a slab
+  static void operator delete(void* route) noexcept;
 };
+static_assert(sizeof(OuterRoute) == 192);
 
 // Adds the IP and the UDP header of packets from route.local (none: all zero) to route.remote to the route's header.
 void append_datagram_headers(OuterRoute& route, uint16_t listen_port) noexcept;

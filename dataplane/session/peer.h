@@ -27,34 +27,40 @@ struct HandoffRing {
   std::atomic<bool> scheduled{false};
 };
 
+// One line is all that packets need of a peer. Senders and receivers write to it now and then: a stamp each tick, and
+// when the traffic turns.
 struct alignas(64) Peer {
-  // Read-mostly line; written by control, read by workers (acquire pairs with control's release store).
-  PeerId id;
-  TunnelId tunnel;
-  uint16_t worker_count = 0;
+  // Written by control, read by workers (acquire pairs with control's release store).
   std::atomic<Keypair*> current{nullptr};         // the only keypair that is sent under
   std::atomic<const OuterRoute*> outer{nullptr};  // nullptr: no endpoint known
-  std::unique_ptr<std::atomic<HandoffRing*>[]>
-      handoff;  // [worker_count], entries nullptr until needed; nullptr if one worker
+  PeerId id;
+  TunnelId tunnel;
 
-  // Stamps: MonoTime.ns, written by workers (relaxed, only when changed by more than a tick), read and reset by control
-  // (timers). See control/noise/timers.h for their meaning (protocol.md section 10).
-  alignas(64) std::atomic<int64_t> last_sent_any{0};
-  std::atomic<int64_t> last_received_any{0};
-  std::atomic<int64_t> unanswered_data_sent_since{0};          // 0: nothing unanswered
-  std::atomic<int64_t> unacknowledged_data_received_since{0};  // 0: nothing to acknowledge
-  std::atomic<bool> need_another_keepalive{false};
+  std::atomic<bool> need_another_keepalive{false};  // a stamp, like those below
   // Bits of EventKind (pipeline/mailbox.h) already posted and not yet taken up: set by workers with fetch_or, cleared
   // by control before it acts, so that a thousand keyless packets ask for one handshake.
   std::atomic<uint32_t> pending_events{0};
 
-  // UDP payload bytes as `wg show` counts them (protocol.md section 14). Relaxed, one add per burst and peer; control
-  // adds its handshakes.
-  alignas(64) std::atomic<uint64_t> rx_bytes{0};
-  std::atomic<uint64_t> rx_packets{0};
-  alignas(64) std::atomic<uint64_t> tx_bytes{0};
-  std::atomic<uint64_t> tx_packets{0};
+  // Stamps: MonoTime.ns, written by workers (relaxed, only when changed by more than a tick), read and reset by control
+  // (timers). See control/noise/timers.h for their meaning (protocol.md section 10).
+  std::atomic<int64_t> last_sent_any{0};
+  std::atomic<int64_t> last_received_any{0};
+  std::atomic<int64_t> unanswered_data_sent_since{0};          // 0: nothing unanswered
+  std::atomic<int64_t> unacknowledged_data_received_since{0};  // 0: nothing to acknowledge
+
+  // For packets that cross, and for control.
+  alignas(64) uint16_t worker_count = 0;
+  std::unique_ptr<std::atomic<HandoffRing*>[]>
+      handoff;  // [worker_count], entries nullptr until needed; nullptr if one worker
+  // UDP payload bytes as `wg show` counts them (protocol.md section 14), of handshakes and of sessions that are over;
+  // those of a session are in its keypair. Control only.
+  uint64_t rx_bytes = 0;
+  uint64_t tx_bytes = 0;
+
+  static void* operator new(size_t);  // from a slab
+  static void operator delete(void* peer) noexcept;
 };
+static_assert(sizeof(Peer) == 128);
 
 // Stamps are not stored again within this time: it keeps their cache line shared under load.
 inline constexpr int64_t kStampTick = 1'000'000;  // 1 ms

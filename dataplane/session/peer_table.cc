@@ -2,7 +2,17 @@
 
 #include <cassert>
 
+#include "dataplane/session/slab.h"
+
 namespace sluice {
+namespace {
+
+constinit Slab all_peers(sizeof(Peer));
+
+}  // namespace
+
+void* Peer::operator new(size_t) { return all_peers.allocate(); }
+void Peer::operator delete(void* peer) noexcept { all_peers.release(peer); }
 
 PeerTable::PeerTable(uint32_t capacity) : slots_(capacity) {}
 

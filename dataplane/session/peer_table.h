@@ -23,6 +23,10 @@ class PeerTable {
     return slot < slots_.size() ? slots_[slot].load(std::memory_order_acquire) : nullptr;  // pairs with publish
   }
 
+  void prefetch(uint32_t slot) const noexcept {
+    if (slot < slots_.size()) __builtin_prefetch(&slots_[slot]);
+  }
+
   // Control only.
   std::optional<PeerId> reserve();    // a free slot under a new generation; nullopt: full
   void publish(Peer* peer) noexcept;  // at peer->id

@@ -2,19 +2,20 @@
 
 #include <cassert>
 
+#include "dataplane/session/slab.h"
+
 namespace sluice {
 namespace {
+
+constinit Slab all_keypairs(sizeof(Keypair));
 
 // At half load a draw meets a taken slot every other time: all of these in a row is a chance of 2^-128.
 constexpr int kMaxDraws = 128;
 
-// The fields that find and the stages after it read: the first line, and the one that the receive key ends in.
-void prefetch(const Keypair* keypair) noexcept {
-  __builtin_prefetch(keypair);
-  __builtin_prefetch(reinterpret_cast<const char*>(keypair) + 64);
-}
-
 }  // namespace
+
+void* Keypair::operator new(size_t) { return all_keypairs.allocate(); }
+void Keypair::operator delete(void* keypair) noexcept { all_keypairs.release(keypair); }
 
 SessionTable::SessionTable(uint32_t slots, Rng& rng, uint16_t workers)
     : mask_(slots - 1), worker_mask_(worker_mask(workers)), rng_(rng), slots_(slots), taken_((slots + 63) / 64) {
@@ -30,7 +31,7 @@ void SessionTable::find_burst(std::span<const uint32_t> indices, std::span<Keypa
   for (const uint32_t index : indices) __builtin_prefetch(&slots_[index & mask_]);
   for (size_t i = 0; i < indices.size(); ++i) {
     found[i] = slots_[indices[i] & mask_].load(std::memory_order_acquire);  // pairs with publish
-    prefetch(found[i]);                                                     // of nullptr: harmless
+    __builtin_prefetch(found[i]);                                           // of nullptr: harmless
   }
   for (size_t i = 0; i < indices.size(); ++i)
     if (found[i] != nullptr && found[i]->local_index != indices[i]) found[i] = nullptr;

@@ -2,11 +2,10 @@
 // for the most that can ever be needed. T's all-zero bytes are its initial value.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
-#include <new>
 #include <type_traits>
+
+#include "dataplane/session/huge_pages.h"
 
 namespace sluice {
 
@@ -15,13 +14,9 @@ class ZeroPages {
   static_assert(std::is_trivially_destructible_v<T>);
 
  public:
-  explicit ZeroPages(size_t count) : count_(count) {  // throws std::bad_alloc
-    void* pages =
-        mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) throw std::bad_alloc();
-    first_ = static_cast<T*>(pages);
-  }
-  ~ZeroPages() { munmap(first_, count_ * sizeof(T)); }
+  explicit ZeroPages(size_t count)  // throws std::bad_alloc
+      : count_(count), first_(static_cast<T*>(map_pages(count * sizeof(T)))) {}
+  ~ZeroPages() { unmap_pages(first_, count_ * sizeof(T)); }
   ZeroPages(const ZeroPages&) = delete;
   ZeroPages& operator=(const ZeroPages&) = delete;
 

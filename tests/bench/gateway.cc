@@ -130,15 +130,16 @@ PeerControl& Gateway::add_host_peer(uint32_t number) {
 }
 
 Session Gateway::open_session(PeerControl& peer) {
-  if (peer.current) {
-    dataplane_->sessions().withdraw(peer.current->local_index);
-    dataplane_->sessions().release_index(peer.current->local_index);
+  Contact& contact = wireguard_->contact(peer);
+  if (contact.current) {
+    dataplane_->sessions().withdraw(contact.current->local_index);
+    dataplane_->sessions().release_index(contact.current->local_index);
   }
   auto keypair = std::make_unique<Keypair>();
   keypair->peer = peer.shared.get();
   keypair->local_index = dataplane_->sessions().reserve_index().value();
   keypair->remote_index = rng_.next_u32();
-  keypair->birth = clock_.now();
+  keypair->set_birth(clock_.now());
   keypair->confirmed = true;
   keypair->owner = WorkerId{0};
   rng_.fill(keypair->send_key.bytes());
@@ -151,9 +152,9 @@ Session Gateway::open_session(PeerControl& peer) {
                   .keypair = keypair.get()};
   dataplane_->sessions().publish(keypair.get());
   peer.shared->current.store(keypair.get(), std::memory_order_release);
-  peer.current = std::move(keypair);
-  peer.timers.session_derived(clock_.now());
-  peer.timers.handshake_complete();
+  contact.current = std::move(keypair);
+  contact.timers.session_derived(clock_.now());
+  contact.timers.handshake_complete();
   return session;
 }
 
@@ -167,7 +168,7 @@ void Gateway::control_turn() {
   dataplane_->collect();
 }
 
-void Gateway::renew(Session& session) { session.keypair->birth = clock_.now(); }
+void Gateway::renew(Session& session) { session.keypair->set_birth(clock_.now()); }
 
 void Gateway::settle() {
   unsigned handled;

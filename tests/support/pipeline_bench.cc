@@ -59,7 +59,7 @@ OuterRoute outer_route(const Endpoint& remote, const IpAddress& local) {
   route.l3_offset = sizeof(EthernetHeader);
   if (ipv4) {
     reinterpret_cast<Ipv4Header*>(frame.data() + route.l3_offset)->id = 0;
-    route.ipv4_sum = checksum_add(ConstBytes(frame).subspan(route.l3_offset, sizeof(Ipv4Header)));
+    route.ipv4_sum = checksum_fold_to_16(checksum_add(ConstBytes(frame).subspan(route.l3_offset, sizeof(Ipv4Header))));
   }
   route.header_size = static_cast<uint8_t>(frame.size());
   std::memcpy(route.header.data(), frame.data(), frame.size());
@@ -67,7 +67,7 @@ OuterRoute outer_route(const Endpoint& remote, const IpAddress& local) {
   uint32_t sum = checksum_add(std::as_bytes(std::span(local.bytes.data(), local.size())));
   sum = checksum_add(std::as_bytes(std::span(remote.address.bytes.data(), remote.address.size())), sum);
   sum = checksum_add(std::as_bytes(std::span(&protocol, 1)), sum);
-  route.udp_sum = checksum_add(ConstBytes(frame).last(sizeof(UdpHeader)), sum);
+  route.udp_sum = checksum_fold_to_16(checksum_add(ConstBytes(frame).last(sizeof(UdpHeader)), sum));
   return route;
 }
 
@@ -270,7 +270,7 @@ RemoteSession& PipelineBench::add_session(Peer& peer, SessionOptions options) {
   keypair->peer = &peer;
   keypair->local_index = *sessions_.reserve_index();
   keypair->remote_index = 0xabcd0000 + static_cast<uint32_t>(keypairs_.size());
-  keypair->birth = worker().now;
+  keypair->set_birth(worker().now);
   keypair->initiator = options.initiator;
   keypair->confirmed = options.initiator;
   keypair->owner = options.owner;

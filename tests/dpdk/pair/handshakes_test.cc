@@ -141,11 +141,11 @@ TEST_F(Initiator, ASecondCopyOfTheResponseChangesNothing) {  // I-08
   from_b.rule = [](Packet frame) { return std::vector{frame, frame}; };
   a_sends();
   pair().settle();
-  const Keypair* current = pair().b_at_a->current.get();
+  const Keypair* current = pair().b_at_a->current();
   EXPECT_EQ(pair().arrived_at_b().size(), 1u);
   EXPECT_EQ(a().drop_names(), Names{"response_unknown_index"});
   inject(a(), from_b.of_type(kResponse).front());
-  EXPECT_EQ(pair().b_at_a->current.get(), current);
+  EXPECT_EQ(pair().b_at_a->current(), current);
   EXPECT_EQ(a().drops(Drop::response_unknown_index), 2u);
   EXPECT_TRUE(a_reaches_b());
   EXPECT_EQ(parsed<DataHeader>(from_a.of_type(kData).back()).counter.host(), 1u);
@@ -183,7 +183,7 @@ TEST_F(Initiator, TheFirstMessageUnderASessionIsAKeepaliveIfNothingWaits) {  // 
   ASSERT_EQ(data.size(), 1u);
   EXPECT_EQ(message_in(data[0]).size(), kDataOverhead);
   EXPECT_EQ(parsed<DataHeader>(data[0]).counter.host(), 0u);
-  EXPECT_NE(pair().a_at_b->current, nullptr) << "it confirms the key";
+  EXPECT_NE(pair().a_at_b->current(), nullptr) << "it confirms the key";
 }
 
 TEST_F(Initiator, APeerRemovedDuringItsHandshake) {  // I-18
@@ -281,26 +281,26 @@ TEST_F(Responder, SendsNothingBeforeTheFirstDataArrives) {  // H-16, H-18
   from_a.rule = losing(kData);
   a_sends();
   pair().settle();
-  ASSERT_NE(pair().a_at_b->next, nullptr);
+  ASSERT_NE(pair().a_at_b->contact->next, nullptr);
   b_sends(3);
   pass(2s);
   EXPECT_EQ(from_b.count(kData), 0u);
-  EXPECT_EQ(pair().a_at_b->last_handshake.seconds, 0);
+  EXPECT_EQ(pair().a_at_b->last_handshake().seconds, 0);
   from_a.rule = {};
   a().wireguard().request_keepalive(*pair().b_at_a);
   pair().settle();
   EXPECT_EQ(sequences(pair().arrived_at_a()), (std::vector<uint32_t>{2, 3, 4}));
-  EXPECT_EQ(pair().a_at_b->last_handshake.seconds, pair().clock.wall().seconds) << "confirmed now, not when answered";
+  EXPECT_EQ(pair().a_at_b->last_handshake().seconds, pair().clock.wall().seconds) << "confirmed now, not when answered";
   EXPECT_EQ(b().drop_names(), Names{});
 }
 
 TEST_F(Responder, SendsUnderTheOldKeyUntilTheNewOneIsConfirmed) {  // H-17
   start();
   pair().shake_hands();
-  const uint32_t old_index = pair().a_at_b->current->remote_index;
+  const uint32_t old_index = pair().a_at_b->current()->remote_index;
   from_a.rule = losing(kData);
   handshake_again();
-  ASSERT_NE(pair().a_at_b->next, nullptr);
+  ASSERT_NE(pair().a_at_b->contact->next, nullptr);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(parsed<DataHeader>(from_b.of_type(kData).back()).receiver_index.host(), old_index);
   from_a.rule = {};
@@ -321,7 +321,7 @@ TEST_F(Responder, APacketWithAForbiddenSourceConfirmsAllTheSame) {  // H-19
   pair().settle();
   EXPECT_EQ(b().drop_names(), Names{"inner_source"});
   EXPECT_EQ(pair().arrived_at_b().size(), 0u);
-  ASSERT_NE(pair().a_at_b->current, nullptr);
+  ASSERT_NE(pair().a_at_b->current(), nullptr);
   EXPECT_TRUE(b_reaches_a());
 }
 
@@ -336,9 +336,9 @@ TEST_F(Responder, ASecondInitiationReplacesTheUnconfirmedSession) {  // H-20
   from_a.rule = {};
   inject(b(), first);
   EXPECT_EQ(b().drop_names(), Names{"data_unknown_index"});
-  EXPECT_EQ(pair().a_at_b->current, nullptr);
+  EXPECT_EQ(pair().a_at_b->current(), nullptr);
   inject(b(), second);
-  EXPECT_NE(pair().a_at_b->current, nullptr);
+  EXPECT_NE(pair().a_at_b->current(), nullptr);
   EXPECT_EQ(b().drops(Drop::data_unknown_index), 1u);
 }
 
@@ -362,7 +362,7 @@ TEST_F(Responder, KeepsThePreviousSessionForReceiving) {  // H-21
   EXPECT_EQ(b().drops(Drop::data_unknown_index), 1u);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(parsed<DataHeader>(from_b.of_type(kData).back()).receiver_index.host(),
-            pair().b_at_a->current->local_index);
+            pair().b_at_a->current()->local_index);
 }
 
 TEST_F(Responder, AnswersDespiteAnotherPresharedKeyAndNeverSendsUnderIt) {  // H-04
@@ -466,15 +466,15 @@ TEST_F(Responder, AReplayedInitiationChangesNothing) {  // H-08, H-12, R-05
   const Packet initiation = from_a.of_type(kInitiation).front();
   const Packet message(message_in(initiation).begin(), message_in(initiation).end());
   const Endpoint where = pair().a_at_b->at.remote;
-  const Keypair* current = pair().a_at_b->current.get();
+  const Keypair* current = pair().a_at_b->current();
   pass(1s);
   forget_frames();
   inject(b(), frame_around(message, b().site(), Endpoint{a().site().wan(Family::kIpv4), 999, 0}));
   EXPECT_EQ(b().drop_names(), Names{"initiation_replay"});
   EXPECT_EQ(from_b.frames.size(), 0u);
   EXPECT_EQ(pair().a_at_b->at.remote, where);
-  EXPECT_EQ(pair().a_at_b->current.get(), current);
-  EXPECT_EQ(pair().a_at_b->next, nullptr);
+  EXPECT_EQ(pair().a_at_b->current(), current);
+  EXPECT_EQ(pair().a_at_b->contact->next, nullptr);
 }
 
 TEST_F(Responder, ItsStateGoesWithThePeer) {  // H-13
@@ -487,7 +487,7 @@ TEST_F(Responder, ItsStateGoesWithThePeer) {  // H-13
   pass(1s);
   inject(b(), initiation);
   EXPECT_EQ(from_b.count(kResponse), 2u) << "the memory of old initiations went with the peer";
-  EXPECT_EQ(again->current, nullptr);
+  EXPECT_EQ(again->current(), nullptr);
 }
 
 }  // namespace

@@ -108,7 +108,7 @@ TEST_F(Timers, TheInitiatorRekeysWhenItSendsAfterTwoMinutes) {  // T-07, T-08
   jump_to_age(119s);
   EXPECT_TRUE(a_reaches_b());
   EXPECT_EQ(from_a.count(kInitiation), 0u);
-  const uint32_t index = pair().b_at_a->current->remote_index;
+  const uint32_t index = pair().b_at_a->current()->remote_index;
   from_a.rule = losing(kInitiation);
   jump_to_age(121s);
   EXPECT_TRUE(a_reaches_b());
@@ -178,15 +178,15 @@ TEST_F(Timers, KeysAreWipedAfterThreeTimesTheirLife) {  // T-12
   pass(30s);  // a's handshake after the silence
   born_ = pair().clock.now() - 15s;
   pass(510s, 500ms);
-  EXPECT_NE(pair().b_at_a->current, nullptr);
-  EXPECT_NE(pair().a_at_b->current, nullptr);
+  EXPECT_NE(pair().b_at_a->current(), nullptr);
+  EXPECT_NE(pair().a_at_b->current(), nullptr);
   pass(40s, 500ms);
   for (const PeerControl* peer : {pair().b_at_a, pair().a_at_b}) {
-    EXPECT_EQ(peer->current, nullptr);
-    EXPECT_EQ(peer->previous, nullptr);
-    EXPECT_EQ(peer->next, nullptr);
-    EXPECT_EQ(peer->sent, std::nullopt);
-    EXPECT_TRUE(peer->deadline.is_never()) << "and nothing is due";
+    EXPECT_EQ(peer->contact->current, nullptr);
+    EXPECT_EQ(peer->contact->previous, nullptr);
+    EXPECT_EQ(peer->contact->next, nullptr);
+    EXPECT_EQ(peer->contact->sent, std::nullopt);
+    EXPECT_TRUE(peer->contact->deadline.is_never()) << "and nothing is due";
   }
   inject(b(), old);
   EXPECT_EQ(b().drop_names(), Names{"data_unknown_index"});
@@ -230,7 +230,7 @@ TEST_F(Timers, PersistentKeepaliveKeepsASessionGoing) {  // T-13
   pass(600s, 100ms);
   EXPECT_EQ(from_a.count(kInitiation), from_b.count(kResponse));
   EXPECT_GE(from_a.count(kInitiation), 4u);
-  EXPECT_NE(pair().a_at_b->current, nullptr);
+  EXPECT_NE(pair().a_at_b->current(), nullptr);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(a().drop_names(), Names{});
   EXPECT_EQ(b().drop_names(), Names{});
@@ -254,7 +254,7 @@ TEST_F(Timers, ASuspendedSystemWakesUpWithExpiredKeys) {  // T-17
 }
 
 TEST_F(Timers, ManyMessagesUnderOneKeyAskForANewOne) {  // T-15
-  pair().a_at_b->current->send_counter.store(kRekeyAfterMessages + 1);
+  pair().a_at_b->current()->send_counter.store(kRekeyAfterMessages + 1);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(from_b.count(kInitiation), 0u) << "its response was less than five seconds ago";
   pass(6s);
@@ -264,7 +264,7 @@ TEST_F(Timers, ManyMessagesUnderOneKeyAskForANewOne) {  // T-15
 
 TEST_F(Timers, ACounterThatIsUsedUpIsNeverExceeded) {  // T-16
   pass(6s);
-  pair().b_at_a->current->send_counter.store(kRejectAfterMessages - 2);
+  pair().b_at_a->current()->send_counter.store(kRejectAfterMessages - 2);
   a_sends(5);
   pair().settle();
   EXPECT_EQ(sequences(pair().arrived_at_b()).size(), 5u) << "two under the old key, the others under a new one";

@@ -57,8 +57,8 @@ TEST(Pair, CountsBytesAsTheKernelDoes) {  // D-10: ten pings of 84 bytes
     pair.b.host_sends(udp_packet(host_b, host_a, i, 56));
     pair.settle();
   }
-  EXPECT_EQ(pair.b_at_a->shared->rx_bytes.load(), 92u + 10 * 128);
-  EXPECT_EQ(pair.b_at_a->shared->tx_bytes.load(), 148u + 10 * 128);
+  EXPECT_EQ(pair.b_at_a->rx_bytes(), 92u + 10 * 128);
+  EXPECT_EQ(pair.b_at_a->tx_bytes(), 148u + 10 * 128);
 }
 
 TEST(Pair, LossAndDuplicationDeliverNothingTwice) {
