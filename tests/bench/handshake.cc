@@ -26,7 +26,8 @@ enum class Static { kKnown, kNew };  // whether control has computed the peers' 
 double answer(Gateway& gateway, std::span<const std::unique_ptr<RemotePeer>> peers, Static secrets) {
   std::vector<rte_mbuf*> frames;
   for (const auto& peer : peers) {
-    if (secrets == Static::kNew) peer->at_gateway().contact->remote.reset();
+    Contact* contact = peer->at_gateway().contact.get();
+    if (secrets == Static::kNew && contact != nullptr) contact->remote.reset();
     frames.push_back(peer->initiate());
   }
   gateway.wan().prepare(frames);
