@@ -197,10 +197,21 @@ class WithThreeWorkers(TunnelCase):
     test_roaming = WithSluice.test_roaming
     until_endpoint = WithSluice.until_endpoint
 
-    def packets_by_worker(self, stage):
+    def worker_stats(self):
         cli = rig.program("sluice", os.environ["SLUICE_BUILD"])
-        workers = json.loads(self.left.text(cli, "stats", "--json"))["workers"]
-        return [sum(s["packets"] for s in worker["stages"] if s["name"] == stage) for worker in workers]
+        return json.loads(self.left.text(cli, "stats", "--json"))["workers"]
+
+    def packets_by_worker(self, stage):
+        return [sum(s["packets"] for s in worker["stages"] if s["name"] == stage) for worker in self.worker_stats()]
+
+    def test_messages_arrive_at_the_worker_that_has_their_key(self):
+        """whatever the port they come from: by that alone, two of three would arrive at another"""
+        self.connect()
+        for port in range(51821, 51829):
+            self.b.set("listen-port", port)
+            self.right.reaches("10.77.0.1")
+            self.until_endpoint("192.0.2.2:%d" % port)
+        self.assertEqual([worker["handed_off"] for worker in self.worker_stats()], [0] * self.workers)
 
     def test_flows_are_spread_and_keep_their_order(self):
         """D-09: TCP connections go by several workers, datagrams, whole or in fragments, by one"""
