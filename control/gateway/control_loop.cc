@@ -37,9 +37,13 @@ bool ControlLoop::turn() {
   more |= core_.wireguard.run_timers();
   more |= core_.wireguard.refresh_routes();
   core_.wireguard.post_waiting_commands();
-  if (core_.publisher.publish_if_changed()) steering_log_.look_at(core_.dataplane.ports());
+  publish();
   core_.dataplane.collect();
   return more;
+}
+
+void ControlLoop::publish() {
+  if (core_.publisher.publish_if_changed()) steering_log_.look_at(core_.dataplane.ports());
 }
 
 Nanoseconds ControlLoop::time_to_sleep() const {

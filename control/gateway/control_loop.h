@@ -26,6 +26,7 @@ class ControlLoop {
   void run();                             // until stop()
   void stop() noexcept { stop_ = true; }  // from the control thread (a signal's callback)
   bool turn();                            // true: there is more to do at once
+  void publish();                         // what has changed; afterwards workers see it. turn() does it, too
 
  protected:
   // What the host has said, and what workers have for it; bounded. True: there may be more at once.

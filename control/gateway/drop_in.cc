@@ -21,6 +21,7 @@
 #include "control/gateway/api_server.h"
 #include "control/gateway/control_loop.h"
 #include "control/gateway/environment.h"
+#include "control/gateway/published_conversation.h"
 #include "control/gateway/signals.h"
 #include "control/gateway/socket_routes.h"
 #include "control/gateway/uapi_conversation.h"
@@ -341,7 +342,9 @@ Result<void> DropIn::State::start_control(const std::string& interface, int tun)
 Result<void> DropIn::State::serve(const Options& options) {
   Tunnel& tunnel = *wireguard->tunnels().front();
   const std::string path = kUapiDirectory + options.interface + ".sock";
-  const auto converse = [&tunnel] { return std::make_unique<UapiConversation>(tunnel); };
+  const auto converse = [&tunnel, this] {
+    return std::make_unique<PublishedConversation>(std::make_unique<UapiConversation>(tunnel), *host);
+  };
   auto made = options.socket >= 0 ? UnixServer::adopt(loop, path, options.socket, converse)
                                   : UnixServer::create(loop, path, converse);
   if (!made) return made.error();

@@ -5,7 +5,6 @@
 #include <bit>
 #include <span>
 
-
 namespace sluice {
 namespace {
 

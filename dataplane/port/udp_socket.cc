@@ -498,6 +498,7 @@ class SocketPort final : public UdpSocketPort {
     return std::span(fds_).subspan(family * lanes_.size(), lanes_.size());
   }
   void replace(size_t family, const Group& group) noexcept;
+  void remember_port() noexcept;
 
   const Buffers buffers_;
   // By receive queue. Descriptor numbers for life: what stands behind them is swapped under the workers (dup3), so that
@@ -507,7 +508,7 @@ class SocketPort final : public UdpSocketPort {
   uint32_t mark_ = 0;
   QueueByIndex queues_;  // empty: nobody has asked
   Steering steering_;
-  uint16_t closed_port_ = 0;              // the last
+  uint16_t left_port_ = 0;                // the last that was listened on before
   std::atomic<uint16_t> listen_port_{0};  // written by control, read by workers
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
@@ -515,12 +516,13 @@ class SocketPort final : public UdpSocketPort {
 Result<void> SocketPort::open(uint16_t port) {
   auto groups = bind_groups(port, lanes_.size());
   // Sockets of a moment ago are ours until the workers that slept on them have woken up.
-  for (unsigned attempt = 0; attempt < kCloseAttempts && !groups && port == closed_port_; ++attempt) {
+  for (unsigned attempt = 0; attempt < kCloseAttempts && !groups && port == left_port_; ++attempt) {
     if (groups.error().code != EADDRINUSE) break;
     std::this_thread::sleep_for(kCloseInterval);
     groups = bind_groups(port, lanes_.size());
   }
   if (!groups) return groups.error();
+  remember_port();
   for (size_t family = 0; family < kFamilies; ++family) {
     for (const Descriptor& socket : (*groups)[family]) configure(socket.get(), kAddressFamilies[family], mark_);
     replace(family, (*groups)[family]);
@@ -530,8 +532,12 @@ Result<void> SocketPort::open(uint16_t port) {
   return {};
 }
 
+void SocketPort::remember_port() noexcept {
+  if (open_[0] || open_[1]) left_port_ = listen_port_.load(std::memory_order_relaxed);
+}
+
 void SocketPort::close() {
-  if (open_[0]) closed_port_ = listen_port_.load(std::memory_order_relaxed);
+  remember_port();
   for (size_t family = 0; family < kFamilies; ++family) replace(family, {});
 }
 

@@ -20,7 +20,7 @@ struct Burst {
   static constexpr size_t kStride = kMaxPackets + 16;  // with room for a vector after the last
   // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s.
   alignas(64) uint32_t one_time_keys[8][kStride];
-  std::byte tags[kStride][16];  // secret until they have been sent
+  std::byte tags[kStride][16];         // secret until they have been sent
   alignas(64) uint64_t sums[kStride];  // of the texts' 32-bit words as they lie in memory, padded with zeros
 };
 
