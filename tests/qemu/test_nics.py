@@ -187,7 +187,7 @@ class Nics:
                         with self.subTest(outer=outer, source=source.name, inner=version, size=size):
                             self.assertEqual(source.ping(addresses[version], count=4, size=size), 4)
                     sent = source.iperf(addresses[version], seconds=2)["end"]["sum_received"]["bytes"]
-                    self.assertGreater(sent, 1 << 18)
+                    self.assertGreater(sent, 1 << 16)  # it moves: how fast is the emulated CPU's business
             # A queue of the rig may overflow under TCP, an emulated core may stand still with another's work; Linux's
             # greetings to multicast groups have no peer. The host's 9000 bytes are too many until it has learned.
             self.assertLessEqual(set(self.gateway.drops_since(before)),
