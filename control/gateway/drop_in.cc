@@ -21,7 +21,6 @@
 #include "control/gateway/api_server.h"
 #include "control/gateway/control_loop.h"
 #include "control/gateway/environment.h"
-#include "control/gateway/published_conversation.h"
 #include "control/gateway/signals.h"
 #include "control/gateway/socket_routes.h"
 #include "control/gateway/uapi_conversation.h"
@@ -342,11 +341,10 @@ Result<void> DropIn::State::start_control(const std::string& interface, int tun)
 Result<void> DropIn::State::serve(const Options& options) {
   Tunnel& tunnel = *wireguard->tunnels().front();
   const std::string path = kUapiDirectory + options.interface + ".sock";
-  const auto converse = [&tunnel, this] {
-    return std::make_unique<PublishedConversation>(std::make_unique<UapiConversation>(tunnel), *host);
-  };
-  auto made = options.socket >= 0 ? UnixServer::adopt(loop, path, options.socket, converse)
-                                  : UnixServer::create(loop, path, converse);
+  const auto converse = [&tunnel] { return std::make_unique<UapiConversation>(tunnel); };
+  const auto publish = [this] { host->publish(); };
+  auto made = options.socket >= 0 ? UnixServer::adopt(loop, path, options.socket, converse, publish)
+                                  : UnixServer::create(loop, path, converse, publish);
   if (!made) return made.error();
   server = std::move(*made);
   socket_file = std::make_unique<FileWatch>(path);
@@ -365,7 +363,8 @@ void DropIn::State::serve_api(const std::string& interface) {
   for (const Port* port : dataplane->ports()) about.devices.push_back(port->device());
   api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, nullptr, drops}, std::move(about));
   const std::string path = std::string(api::kDefaultRunDirectory) + "/" + interface + std::string(api::kSocketSuffix);
-  auto made = UnixServer::create(loop, path, [this] { return api->converse(); });
+  auto made = UnixServer::create(
+      loop, path, [this] { return api->converse(); }, [this] { host->publish(); });
   if (made) {
     api_server = std::move(*made);
   } else {

@@ -17,7 +17,6 @@
 #include "control/gateway/endpoint_names.h"
 #include "control/gateway/environment.h"
 #include "control/gateway/linux_network.h"
-#include "control/gateway/published_conversation.h"
 #include "control/gateway/publisher.h"
 #include "control/gateway/resolver.h"
 #include "control/gateway/signals.h"
@@ -251,11 +250,10 @@ Result<void> Gateway::State::start_control(std::shared_ptr<const config::Model> 
 }
 
 Result<void> Gateway::State::serve(const config::Model& model) {
+  const auto publish = [this] { control->publish(); };
   for (const auto& tunnel : wireguard->tunnels()) {
-    const auto converse = [&tunnel = *tunnel, this] {
-      return std::make_unique<PublishedConversation>(std::make_unique<UapiConversation>(tunnel), *control);
-    };
-    auto server = UnixServer::create(loop, kUapiDirectory + tunnel->name() + ".sock", converse);
+    const auto converse = [&tunnel = *tunnel] { return std::make_unique<UapiConversation>(tunnel); };
+    auto server = UnixServer::create(loop, kUapiDirectory + tunnel->name() + ".sock", converse, publish);
     if (!server) return server.error();
     servers.push_back(std::move(*server));
   }
@@ -263,9 +261,8 @@ Result<void> Gateway::State::serve(const config::Model& model) {
   for (const Port* port : dataplane->ports()) about.devices.push_back(port->device());
   api = std::make_unique<ApiServer>(ApiServer::Parts{clock, *dataplane, *wireguard, configurator.get(), drops},
                                     std::move(about));
-  auto server = UnixServer::create(loop, model.gateway.socket_path(), [this] {
-    return std::make_unique<PublishedConversation>(api->converse(), *control);
-  });
+  const auto converse = [this] { return api->converse(); };
+  auto server = UnixServer::create(loop, model.gateway.socket_path(), converse, publish);
   if (!server) return server.error();
   servers.push_back(std::move(*server));
   loop.add(signals.fd(), EPOLLIN, [this](uint32_t) { on_signal(); });

@@ -54,7 +54,8 @@ Result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-Result<std::unique_ptr<UnixServer>> UnixServer::create(EventLoop& loop, const std::string& path, Factory factory) {
+Result<std::unique_ptr<UnixServer>> UnixServer::create(EventLoop& loop, const std::string& path, Factory factory,
+                                                       BeforeReply before_reply) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return Error{path + ": too long for a Unix socket's path", ENAMETOOLONG};
@@ -77,22 +78,26 @@ Result<std::unique_ptr<UnixServer>> UnixServer::create(EventLoop& loop, const st
     close(fd);
     return error_at(path, "cannot listen", error);
   }
-  return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory)));
+  return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory), std::move(before_reply)));
 }
 
-Result<std::unique_ptr<UnixServer>> UnixServer::adopt(EventLoop& loop, const std::string& path, int fd,
-                                                      Factory factory) {
+Result<std::unique_ptr<UnixServer>> UnixServer::adopt(EventLoop& loop, const std::string& path, int fd, Factory factory,
+                                                      BeforeReply before_reply) {
   int listening = 0;
   socklen_t size = sizeof listening;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return error_at(path, "inherited", errno);
   if (listening == 0) return error_at(path, "inherited descriptor does not listen", EINVAL);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory)));
+  return std::unique_ptr<UnixServer>(new UnixServer(loop, path, fd, std::move(factory), std::move(before_reply)));
 }
 
-UnixServer::UnixServer(EventLoop& loop, std::string path, int fd, Factory factory)
-    : loop_(loop), path_(std::move(path)), fd_(fd), factory_(std::move(factory)) {
+UnixServer::UnixServer(EventLoop& loop, std::string path, int fd, Factory factory, BeforeReply before_reply)
+    : loop_(loop),
+      path_(std::move(path)),
+      fd_(fd),
+      factory_(std::move(factory)),
+      before_reply_(std::move(before_reply)) {
   loop_.add(fd_, EPOLLIN, [this](uint32_t) { accept_client(); });
 }
 
@@ -144,6 +149,7 @@ void UnixServer::converse(Client& client) {
     client.fed += piece.size();
     client.closing = !client.conversation->feed(piece, client.output);
   }
+  if (!client.output.empty()) before_reply_();
   if (client.fed < client.input.size() && !client.closing) return;
   wipe(std::as_writable_bytes(std::span(client.input)));  // keys may pass here
   client.input.clear();

@@ -25,13 +25,16 @@ class Conversation {
 class UnixServer {
  public:
   using Factory = std::function<std::unique_ptr<Conversation>()>;
+  using BeforeReply = std::function<void()>;  // makes true what the next reply says has been done
   static constexpr size_t kMaxClients = 256;
 
   // Binds `path` (mode 0600; its directory is made, 0755). A file left behind by a dead process is replaced; one that
   // somebody listens on is an error.
-  static Result<std::unique_ptr<UnixServer>> create(EventLoop& loop, const std::string& path, Factory factory);
+  static Result<std::unique_ptr<UnixServer>> create(EventLoop& loop, const std::string& path, Factory factory,
+                                                    BeforeReply before_reply);
   // The same over a socket that listens at `path` already (made by another process for us).
-  static Result<std::unique_ptr<UnixServer>> adopt(EventLoop& loop, const std::string& path, int fd, Factory factory);
+  static Result<std::unique_ptr<UnixServer>> adopt(EventLoop& loop, const std::string& path, int fd, Factory factory,
+                                                   BeforeReply before_reply);
   ~UnixServer();  // closes all and removes the file
   UnixServer(const UnixServer&) = delete;
   UnixServer& operator=(const UnixServer&) = delete;
@@ -48,7 +51,7 @@ class UnixServer {
   };
   using Clients = std::list<Client>;
 
-  UnixServer(EventLoop& loop, std::string path, int fd, Factory factory);
+  UnixServer(EventLoop& loop, std::string path, int fd, Factory factory, BeforeReply before_reply);
   void accept_client();
   void on_ready(Clients::iterator client);
   bool read_some(Client& client);
@@ -60,6 +63,7 @@ class UnixServer {
   std::string path_;
   int fd_;
   Factory factory_;
+  BeforeReply before_reply_;
   Clients clients_;
 };
 

@@ -2,8 +2,8 @@
 // authentic and new.
 //   split_by_type    handshake messages to control, data stays
 //   find_sessions    receiver index -> keypair that may still receive; if another worker owns it: across, once
-//   open_burst       decrypt and authenticate, one engine call; while this worker is saturated, others take part
-//                    (spread.h)
+//   open_burst       decrypt, authenticate and, if nobody has, verify the UDP checksum, one engine call; while this
+//                    worker is saturated, others take part (spread.h)
 //   accept_messages  replay window; confirmation, roaming, last-minute rekey, stamps; keepalives end here
 //   check_inner      length, source among the peer's allowed IPs, ECN, padding, MSS
 // Survivors go on as packets that have just arrived (forward.cc), or out of the tunnel's own port.
@@ -155,7 +155,7 @@ Sums lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
   return unverified != 0 ? Sums::kWanted : Sums::kUnwanted;
 }
 
-// False: disposed of.
+// What was damaged on the way counts as that, although it does not authenticate either. False: disposed of.
 bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexcept {
   const uint64_t headers = meta(m).partial_sum;
   const bool holds = headers == 0 || checksum_fold(checksum_fold_to_32(headers + job.sum)) == 0;

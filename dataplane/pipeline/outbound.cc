@@ -223,8 +223,9 @@ bool fits(rte_mbuf* frame, const OuterRoute& outer) noexcept {
   return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
 }
 
-bool port_adds_up(const WorkerContext& context, rte_mbuf* frame, const OuterRoute& outer) noexcept {
-  return context.transmit->offloads(outer.port).udp_checksum && fits(frame, outer);
+// Whether its port adds up the UDP checksums of frames that fit.
+bool port_adds_up(const WorkerContext& context, const OuterRoute& outer) noexcept {
+  return context.transmit->offloads(outer.port).udp_checksum;
 }
 
 // jobs[i] becomes packets.packets[i]'s. Says whether there is a frame whose port does not add up its UDP checksum.
@@ -237,6 +238,7 @@ Sums frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexce
     const Secret<32>& key = keypair_of(run[0])->send_key;
     const TunnelView& tunnel = context.published->tunnels[peer_of(run[0])->tunnel.value];
     const uint16_t limit = std::min(tunnel.mtu, with.outer.inner_mtu);
+    const bool offload = port_adds_up(context, with.outer);
     auto [numbered, counter] = reserve_nonces(context, run);
     for (rte_mbuf* m : numbered) {
       const size_t padded = padded_size(rte_pktmbuf_data_len(m), limit);
@@ -244,7 +246,7 @@ Sums frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexce
       if (m != nullptr) [[likely]] {
         lay_out(jobs[packets.count], key, counter,
                 {rte_pktmbuf_mtod_offset(m, std::byte*, with.header_size + sizeof(DataHeader)), padded});
-        if (!port_adds_up(context, m, with.outer)) sums = Sums::kWanted;
+        if (!offload || !fits(m, with.outer)) sums = Sums::kWanted;
         packets.push(m);
       }
       ++counter;
@@ -330,7 +332,7 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
 void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   Peer& peer = *peer_of(run[0]);
   const OuterRoute& outer = *meta(run[0]).message.outer;
-  const bool offload = context.transmit->offloads(outer.port).udp_checksum;
+  const bool offload = port_adds_up(context, outer);
   const size_t header_size = outer.header_size;
   const auto messages = static_cast<uint32_t>(run.size());
   uint64_t bytes = 0;
@@ -372,7 +374,8 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
     if (spread_seals(context, packets, jobs, sums, clock)) return;
   }
   context.engine->seal(jobs, sums);
-  for (unsigned i = 0; i < n; ++i) meta(packets.packets[i]).partial_sum = jobs[i].sum;
+  if (sums == Sums::kWanted)
+    for (unsigned i = 0; i < n; ++i) meta(packets.packets[i]).partial_sum = jobs[i].sum;
   clock.finished(Stage::seal_burst, n);
   finish_outer(context, packets);
   clock.finished(Stage::finish_outer, n);
@@ -548,7 +551,7 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
           {rte_pktmbuf_mtod_offset(m, std::byte*, outer.header_size + sizeof(DataHeader)), size});
   context.engine->seal({&job, 1}, Sums::kWanted);
   meta(m).partial_sum = job.sum;
-  fill_udp_checksum(m, outer, port_adds_up(context, m, outer));
+  fill_udp_checksum(m, outer, port_adds_up(context, outer) && fits(m, outer));
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);

@@ -35,6 +35,16 @@ TEST_F(Handoff, CrossesOnceInOrderAndKeepsItsOuterHeaders) {
   EXPECT_TRUE(bench.events(0).empty());
 }
 
+TEST_F(Handoff, ChecksumsAreVerifiedWhereItIsOpened) {  // D-16
+  std::vector<Octets> frames = messages(0, 3);
+  frames[1].back() ^= std::byte{1};
+  bench.receive(frames, kWan, 0);
+  EXPECT_EQ(bench.drops(), Drops{});
+  bench.take_handed_off(1);
+  EXPECT_EQ(bench.punted(1).size(), 2u);
+  EXPECT_EQ(bench.drops(), (Drops{{"udp_checksum", 1}}));
+}
+
 TEST_F(Handoff, SchedulesThePeerOnce) {
   bench.receive(messages(0, 5), kWan, 0);
   bench.receive(messages(5, 5), kWan, 0);

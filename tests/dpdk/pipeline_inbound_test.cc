@@ -107,6 +107,35 @@ TEST_P(Inbound, KeepsTheOrderOfABurst) {
   for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i].size(), 14 + 20 + 8 + i);
 }
 
+// The cipher adds up what it authenticates: wherever a bit has changed, it is the checksum that counts.
+TEST_P(Inbound, WhatWasDamagedOnTheWayIsNotTakenForForged) {  // D-16
+  constexpr size_t kUdp4 = 14 + 20, kUdp6 = 14 + 40, kData = sizeof(UdpHeader) + sizeof(DataHeader);
+  bench.receive_message(session, 0, to_us());
+  expect_delivered(to_us());
+  bench.events();
+  for (const size_t size : {0u, 1u, 31u, 64u, 65u, 1400u}) {
+    const Octets message = session.seal(1, to_us(size));
+    const auto damaged = [](Octets frame, size_t at) {
+      frame[at] ^= std::byte{4};
+      return frame;
+    };
+    const Octets frame4 = bench.datagram(message), frame6 = bench.datagram6(message);
+    for (const auto& [frame, udp] : {std::pair{frame4, kUdp4}, std::pair{frame6, kUdp6}}) {
+      SCOPED_TRACE(std::to_string(size) + " bytes, UDP at " + std::to_string(udp));
+      const size_t text = udp + kData, counter = text - 8, tag = frame.size() - kTagSize;
+      for (const size_t at : {udp, udp + 6, counter, text, text + 1, tag - 1, tag, frame.size() - 1})
+        expect_silent(damaged(frame, at), "udp_checksum");
+    }
+    expect_silent(damaged(frame6, kUdp6 - 32), "udp_checksum");  // its source: nobody moves there
+    Octets forged = message;
+    forged.back() ^= std::byte{4};
+    expect_silent(bench.datagram(forged), "data_authentication");
+    expect_silent(bench.datagram6(forged), "data_authentication");
+  }
+  bench.receive_message(session, 1, to_us());
+  expect_delivered(to_us());
+}
+
 TEST_P(Inbound, MalformedDataVectorsEachAtTheirStage) {  // M-01
   const auto file = load_vectors("malformed_data.json");
   const std::map<std::string, const char*> reasons{

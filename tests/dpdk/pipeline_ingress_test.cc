@@ -192,6 +192,12 @@ TEST_F(Ingress, WrongChecksumsAreDropped) {  // D-16
   expect_drop(wrong().ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac), "udp_checksum");
   expect_keepalive(keepalive().ipv4(kX, kUs).ethernet(kWanMac, kRouterMac));
   expect_keepalive(keepalive().ipv6(kX6, kUs6).ethernet(kWanMac, kRouterMac));
+  Octets initiation(sizeof(InitiationMessage));  // the cipher never sees it
+  initiation[0] = std::byte{1};
+  expect_drop(
+      PacketBuilder(initiation).udp(51820, kListenPort, {.checksum = 7}).ipv4(kX, kUs).ethernet(kWanMac, kRouterMac),
+      "udp_checksum");
+  EXPECT_TRUE(bench.handshakes().empty());
 }
 
 TEST_F(Ingress, BelievesWhatTheHardwareSaysOfChecksums) {

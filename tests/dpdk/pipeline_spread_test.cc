@@ -183,6 +183,17 @@ TEST_F(SpreadTest, OpensInOrderAndDropsWhatIsForged) {
   EXPECT_EQ(bench.drops(), (Drops{{"data_authentication", 4}, {"data_replay", 296}}));
 }
 
+TEST_F(SpreadTest, WhatWasDamagedOnTheWayIsNotTakenForForged) {  // D-16
+  spread();
+  engine->interrupt = [&] { help(); };
+  std::vector<Octets> frames = sealed(64, "10.1.0.2", {3, 40});
+  for (const unsigned i : {5u, 41u, 63u}) frames[i].back() ^= std::byte{1};
+  bench.receive(frames);
+  EXPECT_GE(stats().spread_packets_helped, 8u);
+  EXPECT_EQ(host_got(), all_but(64, {{3, 4}, {5, 6}, {40, 42}, {63, 64}}));
+  EXPECT_EQ(bench.drops(), (Drops{{"data_authentication", 2}, {"udp_checksum", 3}}));
+}
+
 TEST_F(SpreadTest, KeepsTheOrderFromTunnelToTunnel) {
   bench.hop_to("10.3.0.0/16") = bench.hop_to("10.2.0.0/16");
   Peer& other = bench.add_peer({"10.3.0.0/16"}, "198.51.100.3");

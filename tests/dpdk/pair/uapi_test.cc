@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "dataplane/crypto/primitives.h"
 #include "tests/support/gateway_pair.h"
 
@@ -287,7 +285,6 @@ TEST_F(Uapi, APresharedKeyOfZerosIsNone) {  // U-09
 }
 
 TEST_F(Uapi, ManyAllowedIps) {  // U-10
-  const auto began = std::chrono::steady_clock::now();
   constexpr unsigned kPeers = 512, kEach = 255;
   std::string request = "set=1\nreplace_peers=true\n", expected;
   for (unsigned p = 0; p < kPeers; ++p) {
@@ -308,7 +305,6 @@ TEST_F(Uapi, ManyAllowedIps) {  // U-10
   EXPECT_TRUE(contains(dump, "allowed_ip=11.255.253.0/24\nallowed_ip=11.255.254.0/24\n"));
   EXPECT_EQ(set("replace_peers=true\n"), 0);
   EXPECT_EQ(get(), "");
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20)) << "30 times what it takes";
 }
 
 TEST_F(Uapi, MorePeersThanThereIsRoomForAreRefused) {

@@ -93,7 +93,8 @@ class UnixServerTest : public testing::Test {
     return server ? std::move(*server) : nullptr;
   }
   Result<std::unique_ptr<UnixServer>> make(const std::string& path) {
-    return UnixServer::create(loop_, path, [this] { return std::make_unique<Echo>(fed_); });
+    return UnixServer::create(
+        loop_, path, [this] { return std::make_unique<Echo>(fed_); }, [this] { before_reply_(); });
   }
   void turn(int times = 20) {
     for (int i = 0; i < times; ++i) loop_.wait(Nanoseconds(0));
@@ -111,6 +112,7 @@ class UnixServerTest : public testing::Test {
   EventLoop loop_;
   std::string directory_, path_;
   size_t fed_ = 0;  // bytes that conversations were given
+  std::function<void()> before_reply_ = [] {};
   std::unique_ptr<UnixServer> server_;
 };
 
@@ -131,6 +133,24 @@ TEST_F(UnixServerTest, AnswersPipelinedRequestsInOrder) {
   for (int i = 0; i < 500; ++i) all += "request " + std::to_string(i) + "\n";
   ASSERT_EQ(client.send(all), all.size());
   EXPECT_EQ(receive(client, all.size()), all);
+}
+
+TEST_F(UnixServerTest, WhatAReplySaysIsMadeTrueBeforeItLeaves) {
+  Client client(path_);
+  int replies = 0;
+  before_reply_ = [&] {
+    ++replies;
+    EXPECT_EQ(client.receive(), "");
+  };
+  client.send("quiet\n");
+  turn();
+  EXPECT_EQ(replies, 0) << "nothing is said";
+  for (int i = 1; i <= 3; ++i) {
+    client.send("do it\n");
+    turn();
+    EXPECT_EQ(replies, i);
+    EXPECT_EQ(client.receive(), "do it\n");
+  }
 }
 
 TEST_F(UnixServerTest, ALineMayComeByteByByte) {
