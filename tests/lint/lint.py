@@ -2,7 +2,7 @@
 """Checks on the sources themselves, one per run; prints a GoogleTest result line per file, which tests/tally.py counts.
 
     lint.py format        clang-format would change nothing
-    lint.py headers       every header compiles alone, and twice
+    lint.py headers       every header compiles alone, and is read once
     lint.py scripts       shell scripts and Python files parse
     lint.py conformance   tests/conformance.md names every case once, and only tests that exist
     lint.py tidy          clang-tidy finds nothing
@@ -78,17 +78,32 @@ def compile_alone(path, build, commands):
     with tempfile.TemporaryDirectory() as directory:
         unit = os.path.join(directory, "alone.cc")
         with open(unit, "w", encoding="utf-8") as file:
-            file.write('#include "%s"\n' % path * 2)  # twice: the guard is there
+            file.write('#include "%s"\n' % path)
         flags = compiler_flags(nearest(path, commands))
         if not any(flag.startswith("-DSLUICE_VECTORS") for flag in flags):  # given to each test program that reads vectors
             flags.append('-DSLUICE_VECTORS=""')
-        output = os.path.join(directory, "alone.o")
-        return run(flags + ["-I" + ROOT, "-O0", "-c", unit, "-o", output], build)
+        return run(flags + ["-I" + ROOT, "-O0", "-fsyntax-only", unit], build)
+
+
+def leads_its_source(path):
+    """The source of the same name includes it before anything else: the build has compiled it alone already."""
+    try:
+        with open(os.path.join(ROOT, path[:-1] + "cc"), encoding="utf-8") as file:
+            return next((line for line in file if line.startswith("#include")), "") == '#include "%s"\n' % path
+    except FileNotFoundError:
+        return False
+
+
+def check_header(path, build, commands):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        if "#pragma once\n" not in file:
+            return "no #pragma once"
+    return None if leads_its_source(path) else compile_alone(path, build, commands)
 
 
 def check_headers(build):
     commands = compile_commands(build)
-    return [(path, lambda path=path: compile_alone(path, build, commands)) for path in sources(".h")]
+    return [(path, lambda path=path: check_header(path, build, commands)) for path in sources(".h")]
 
 
 def parse_script(path):
