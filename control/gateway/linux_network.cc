@@ -107,9 +107,22 @@ bool LinuxNetwork::update(MonoTime now) {
   waiting_since_ = {};
   changes_ = model_.take_changes();
   fib_changed_ = builder_.update(model_, own_, changes_);
+  if (changes_.links) keep_macs();
   keep_neighbours_fresh();
   if (changes_.rules) warn_of_foreign_rules();
   return !changes_.empty() || fib_changed_;
+}
+
+// Linux announces an interface's MAC to the neighbours, and a NIC takes frames for its own alone. udev gives every new
+// interface a MAC of its choice, and may do so after we have given it the port's: it looks first and acts later.
+void LinuxNetwork::keep_macs() {
+  for (const auto& [id, mirror] : ports_) {
+    const Link* link = model_.link(mirror.index());
+    if (link == nullptr || link->mac == mirror.mac()) continue;
+    const auto set = netlink_->set_link(mirror.link(), {.mac = mirror.mac()});
+    spdlog::warn("port {}: somebody changed its interface's MAC to {}; {}", mirror.link().name, to_string(link->mac),
+                 set ? "it is the port's again, " + to_string(mirror.mac()) : set.error().what);
+  }
 }
 
 // What fails now is asked for again when a packet needs it. One that somebody deletes is asked for at once: no packet

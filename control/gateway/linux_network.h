@@ -89,6 +89,7 @@ class LinuxNetwork final : public OuterRoutes {
 
   LinuxNetwork(EventLoop& loop, const Clock& clock, Rng& rng, std::unique_ptr<Netlink> netlink);
   void receive();
+  void keep_macs();
   void keep_neighbours_fresh();
   void warn_of_foreign_rules();
 

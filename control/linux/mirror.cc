@@ -22,7 +22,7 @@ Result<Mirror> Mirror::create(Netlink& netlink, const std::string& name, short k
                               const Netlink::LinkSettings& settings) {
   const Result<int> fd = create_tun_device(name, kind);
   if (!fd) return fd.error();
-  Mirror mirror(*fd, {static_cast<int>(if_nametoindex(name.c_str())), name});
+  Mirror mirror(*fd, {static_cast<int>(if_nametoindex(name.c_str())), name}, settings.mac.value_or(Mac{}));
   if (const auto set = netlink.set_link(mirror.link_, settings); !set) return set.error();
   return mirror;
 }
@@ -35,11 +35,13 @@ Result<Mirror> Mirror::create_tunnel(Netlink& netlink, const std::string& name, 
   return create(netlink, name, IFF_TUN, {.mtu = mtu, .transmit_queue = kTransmitQueue, .accept_local = true});
 }
 
-Mirror::Mirror(Mirror&& other) noexcept : fd_(std::exchange(other.fd_, -1)), link_(std::move(other.link_)) {}
+Mirror::Mirror(Mirror&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), link_(std::move(other.link_)), mac_(other.mac_) {}
 
 Mirror& Mirror::operator=(Mirror&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(link_, other.link_);
+  std::swap(mac_, other.mac_);
   return *this;
 }
 

@@ -30,6 +30,7 @@ class Mirror {
   int fd() const { return fd_; }  // non-blocking; readable: Linux sent something
   int index() const { return link_.index; }
   const LinkName& link() const { return link_; }
+  const Mac& mac() const { return mac_; }  // the port's; a tunnel has none
 
   // What Linux is told of the cable: without a carrier routing daemons look for another way.
   Result<void> set_carrier(bool on);
@@ -43,9 +44,10 @@ class Mirror {
  private:
   static Result<Mirror> create(Netlink& netlink, const std::string& name, short kind,
                                const Netlink::LinkSettings& settings);
-  Mirror(int fd, LinkName link) : fd_(fd), link_(std::move(link)) {}
+  Mirror(int fd, LinkName link, const Mac& mac) : fd_(fd), link_(std::move(link)), mac_(mac) {}
   int fd_ = -1;
   LinkName link_;
+  Mac mac_;
 };
 
 }  // namespace sluice

@@ -131,6 +131,22 @@ class Manners(unittest.TestCase):
         self.assertGreaterEqual(count, 50)
         self.assertLessEqual(count, 60 + 1000 * (seconds + 0.2))
 
+    def test_a_port_keeps_its_mac(self):
+        """Whoever gives its interface another one (udev does when it comes late): neighbours would send to nobody"""
+        machine = self.sites.a.machine
+
+        def mac_of(name):
+            return machine.text("cat", "/sys/class/net/%s/address" % name).strip()
+
+        before = {name: mac_of(name) for name in ("lan", "wan")}
+        for name, mac in before.items():
+            machine.run("ip", "link", "set", name, "address", "02:00:00:00:00:99")
+            rig.wait_until(lambda name=name, mac=mac: mac_of(name) == mac, "%s to have its MAC back" % name, 5)
+            self.assertIn("port %s: somebody changed its interface's MAC to 02:00:00:00:00:99; it is the port's again, %s"
+                          % (name, mac), self.gateway.process.output())
+        self.host.run("ip", "neigh", "flush", "all")
+        self.host.reaches("10.2.0.2", timeout=5)
+
     def test_no_redirects(self):
         """A packet that leaves by the port it came from, to a neighbour of its sender"""
         self.host.run("ip", "address", "add", "10.1.0.3/16", "dev", "eth0")
