@@ -186,8 +186,9 @@ class Nics:
                     for size in (0, 56, 1372):
                         with self.subTest(outer=outer, source=source.name, inner=version, size=size):
                             self.assertEqual(source.ping(addresses[version], count=4, size=size), 4)
-                    sent = source.iperf(addresses[version], amount="512K")["end"]["sum_received"]["bytes"]
-                    self.assertGreater(sent, 1 << 18)  # however long an emulated CPU takes
+                    # However long an emulated CPU takes. iperf ends when all is handed over: the rest is in the windows.
+                    done = source.iperf(addresses[version], "-w", "64K", amount="1M", seconds=60)
+                    self.assertGreater(done["end"]["sum_received"]["bytes"], 1 << 19)
             # A queue of the rig may overflow under TCP, an emulated core may stand still with another's work; Linux's
             # greetings to multicast groups have no peer. The host's 9000 bytes are too many until it has learned.
             self.assertLessEqual(set(self.gateway.drops_since(before)),
