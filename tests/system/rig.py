@@ -201,15 +201,20 @@ class Machine:
 
     def iperf(self, address, *options, seconds=3, port=5201, amount=None):
         """iperf3's result as it reports it in JSON, after so many seconds or so much data ("8M", all streams together)."""
-        done = self.run("iperf3", "-J", "-c", address, "-p", port, *(["-n", amount] if amount else ["-t", seconds]), *options,
-                        check=False, timeout=seconds + 30)
-        try:
-            result = json.loads(done.stdout)
-        except ValueError:
-            raise RigError("iperf3 to %s: %s" % (address, (done.stderr or done.stdout)[-500:])) from None
-        if "error" in result:
-            raise RigError("iperf3 to %s: %s" % (address, result["error"]))
-        return result
+        command = ["iperf3", "-J", "-c", address, "-p", port, *(["-n", amount] if amount else ["-t", seconds]), *options]
+
+        def result():
+            done = self.run(*command, check=False, timeout=seconds + 30)
+            try:
+                reported = json.loads(done.stdout)
+            except ValueError:
+                raise RigError("iperf3 to %s: %s" % (address, (done.stderr or done.stdout)[-500:])) from None
+            if "server is busy" in (error := reported.get("error", "")):  # with the end of the run before
+                return None
+            if error:
+                raise RigError("iperf3 to %s: %s" % (address, error))
+            return reported
+        return wait_until(result, "iperf3's server at %s" % address, 5)
 
 
 def enter_namespace(file):

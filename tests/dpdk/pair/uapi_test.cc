@@ -286,7 +286,7 @@ TEST_F(Uapi, APresharedKeyOfZerosIsNone) {  // U-09
 
 TEST_F(Uapi, ManyAllowedIps) {  // U-10
   constexpr unsigned kPeers = 512, kEach = 255;
-  std::string request = "set=1\nreplace_peers=true\n", expected;
+  std::string request = "set=1\nreplace_peers=true\n";
   for (unsigned p = 0; p < kPeers; ++p) {
     request += "public_key=" + key(p) + "\nreplace_allowed_ips=true\n";
     for (unsigned i = 0; i < kEach; ++i)
