@@ -278,9 +278,26 @@ class ChaCha20 {
 
   template <unsigned kCount>
   [[gnu::always_inline]] static inline void double_round(Words (&state)[kCount][16]) noexcept {
-    for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
-    for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
+    if constexpr (Isa::kQuarterRoundsInPairs) {
+      for (unsigned g = 0; g < kCount; ++g) double_round_in_pairs(state[g]);
+    } else {
+      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
+      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
+    }
   }
+
+  // Where a state takes all registers there are: two quarter rounds at a time do without the other two words of the
+  // third row, which wait in memory, and nothing else has to.
+  [[gnu::always_inline]] static inline void double_round_in_pairs(Words* v) noexcept {
+    Words *const a = v, *const b = v + 4, *const c = v + 8, *const d = v + 12;
+    Isa::two_quarter_rounds(a[0], b[0], c[0], d[0], a[1], b[1], c[1], d[1]);
+    put_away(c[0], c[1]);
+    Isa::two_quarter_rounds(a[2], b[2], c[2], d[2], a[3], b[3], c[3], d[3]);
+    Isa::two_quarter_rounds(a[0], b[1], c[2], d[3], a[1], b[2], c[3], d[0]);
+    put_away(c[2], c[3]);
+    Isa::two_quarter_rounds(a[2], b[3], c[0], d[1], a[3], b[0], c[1], d[2]);
+  }
+  static void put_away(Words& first, Words& second) noexcept { asm volatile("" : "+m"(first), "+m"(second)); }
 
   // Four quarter rounds, step by step so that four independent instructions follow each other: of the columns
   // (kTurn 0) or the diagonals (kTurn 1).

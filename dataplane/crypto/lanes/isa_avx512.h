@@ -16,6 +16,7 @@ struct Avx512 {
   static constexpr unsigned kWords = 16;
   // CPUs with these instructions but not IFMA compute vectors of 512 bits on two ports: one group keeps them busy.
   static constexpr unsigned kGroupsInFlight = 1;
+  static constexpr bool kQuarterRoundsInPairs = false;
   static constexpr bool kWritesBehind = true;  // chacha20.h: registers enough to transpose between rounds
 
   static Words load(const uint32_t* words) noexcept { return _mm512_load_si512(words); }
@@ -105,6 +106,7 @@ struct Avx512 {
   // --- 64-bit lanes (Poly1305) ---
   using Longs = __m512i;
   static constexpr unsigned kLongs = 8;
+  static constexpr unsigned kSumsInFlight = 1;
 
   static Longs load(const uint64_t* longs) noexcept { return _mm512_loadu_si512(longs); }
   static void store(uint64_t* longs, Longs a) noexcept { _mm512_storeu_si512(longs, a); }

@@ -7,6 +7,7 @@ namespace sluice::lanes {
 
 struct Avx512Ifma : Avx512 {
   static constexpr bool kWritesBehind = false;
+  static constexpr unsigned kSumsInFlight = 2;
   static constexpr unsigned kGroupsInFlight = 2;  // newer CPUs have more ports than one group has independent work for
 
   // sum + the low, or the high, 52 bits of the product of the low 52 bits of a and b

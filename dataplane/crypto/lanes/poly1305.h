@@ -44,7 +44,7 @@ class Poly1305 {
   using Factor = typename Field::Factor;
   static constexpr unsigned kLanes = Isa::kLongs;
   static constexpr size_t kBlock = Steps::kBlock;
-  static constexpr unsigned kTogether = Isa::kGroupsInFlight;
+  static constexpr unsigned kTogether = Isa::kSumsInFlight;
 
   // Whether there are so many packets, of as many blocks each and none empty.
   static bool are_even(const Burst& burst, size_t first, size_t packets) noexcept {
@@ -80,6 +80,7 @@ class Poly1305 {
       end(burst, at, n[g], r[g], burst.size + at);
       sums[g].store(burst.sums + at);
     }
+    asm volatile("" : : "r"(&burst) : "memory");  // g++ 12 may think that nothing was written, and leave out the call
   }
 
   // Packets of different lengths, or too few for all lanes: takes packets from number `first` on and returns how many.

@@ -21,6 +21,8 @@ struct Portable {
   static constexpr unsigned kWords = 16;
   static constexpr unsigned kGroupsInFlight = 2;
   static constexpr bool kWritesBehind = false;
+  static constexpr bool kQuarterRoundsInPairs = false;
+  static constexpr unsigned kSumsInFlight = 2;
 
   template <class Function>
   static Words each_word(Function f) {
