@@ -56,6 +56,34 @@ class Compare(unittest.TestCase):
         self.assertIn("there is no carrier-pigeon; there are: ip, haproxy,", done.stderr)
 
 
+class Summary(unittest.TestCase):
+    @staticmethod
+    def contender(name, *per_cpu):
+        rounds = [{work: {"gbit_s_per_cpu": value} for work in (*summary.TCP, "udp_small")} for value in per_cpu]
+        for one in rounds:
+            one["requests"] = {"p50_us": 1.0, "p99_us": 2.0}
+        return {"name": name, "label": name, "work": summary.summarize(rounds)}
+
+    def test_what_was_promised_is_judged(self):
+        """Round by round: the machine is half as fast in the second."""
+        found = [self.contender("wireguard-go", 0.2, 0.1, 0.2), self.contender("socat", 1.1, 0.55, 1.1),
+                 self.contender("haproxy", 2.0, 1.0, 2.0), self.contender("drop-in", 1.2, 0.6, 0.6)]
+        judged = {goal["name"]: (round(goal["figure"], 6), goal["wanted"], goal["reached"]) for goal in summary.goals(found)}
+        self.assertEqual(len(judged), 4 + 1 + 2 + 4)
+        self.assertEqual(judged["TCP 8 back per CPU: drop-in / wireguard-go"], (6.0, "at least 5", True))
+        self.assertEqual(judged["requests, p99: drop-in / wireguard-go"], (1.0, "at most 1", True))
+        self.assertEqual(judged["TCP 1 forth per CPU: drop-in / socat"][1:], ("at least 1", True))
+        self.assertEqual(summary.beside(found), [{"name": "haproxy", "label": "haproxy", "figures": [0.6] * 4}])
+
+    def test_without_drop_in_nothing_is_judged(self):
+        found = [self.contender("wireguard-go", 0.2), self.contender("haproxy", 2.0)]
+        self.assertEqual((summary.goals(found), summary.beside(found)), ([], []))
+
+    def test_a_round_that_failed(self):
+        found = [self.contender("socat", 1.0, 3.0, 1.0), self.contender("drop-in", 2.0, 0.5)]
+        self.assertEqual([(goal["figure"], goal["reached"]) for goal in summary.goals(found)], [(1.25, True)] * 4)
+
+
 class Cpu(unittest.TestCase):
     def test_strangers_are_told_from_ours(self):
         """Parents and seconds: init 1, kernel threads below 2, a shell 10 that started us, us 20 with two generations."""
