@@ -138,6 +138,8 @@ class KernelPeer(unittest.TestCase):
         self.gateway = rig.Gateway(self.ours, self.lab.write("ours.toml", text), os.environ["SLUICE_BUILD"],
                                    name="kernelpeer").start()
         self.addCleanup(self.gateway.stop)
+        # With an address that may still be a duplicate Linux asks for no neighbour, and packets to it are dropped.
+        self.until(lambda: not self.ours.text("ip", "-6", "address", "show", "tentative"), "IPv6 addresses to be ours")
         for theirs, who in zip(self.theirs, initiators):
             endpoint = rig.endpoint(OURS[outer], 51820 - theirs.number) if who == "theirs" else None
             theirs.start(our_key, 51820, endpoint, secret)

@@ -28,6 +28,7 @@ struct Avx2 {
   }
   static Words ascending() noexcept { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
   static Words add(Words a, Words b) noexcept { return _mm256_add_epi32(a, b); }
+  // Words a, b, c and d of two quarter rounds (RFC 8439, section 2.1).
   [[gnu::always_inline]] static inline void two_quarter_rounds(Words& a0, Words& b0, Words& c0, Words& d0, Words& a1,
                                                                Words& b1, Words& c1, Words& d1) noexcept {
     half_quarter_rounds<12>(kLeft16, a0, b0, c0, d0, a1, b1, c1, d1);
