@@ -67,13 +67,16 @@ class Summary(unittest.TestCase):
     def test_what_was_promised_is_judged(self):
         """Round by round: the machine is half as fast in the second."""
         found = [self.contender("wireguard-go", 0.2, 0.1, 0.2), self.contender("socat", 1.1, 0.55, 1.1),
-                 self.contender("haproxy", 2.0, 1.0, 2.0), self.contender("drop-in", 1.2, 0.6, 0.6)]
+                 self.contender("stunnel", 2.0, 1.0, 2.0), self.contender("openvpn", 0.3, 0.15, 0.3),
+                 self.contender("drop-in", 1.2, 0.6, 0.6)]
         judged = {goal["name"]: (round(goal["figure"], 6), goal["wanted"], goal["reached"]) for goal in summary.goals(found)}
-        self.assertEqual(len(judged), 4 + 1 + 2 + 4)
+        self.assertEqual(len(judged), 4 + 1 + 2 + 2 * 4)
         self.assertEqual(judged["TCP 8 back per CPU: drop-in / wireguard-go"], (6.0, "at least 5", True))
         self.assertEqual(judged["requests, p99: drop-in / wireguard-go"], (1.0, "at most 1", True))
         self.assertEqual(judged["TCP 1 forth per CPU: drop-in / socat"][1:], ("at least 1", True))
-        self.assertEqual(summary.beside(found), [{"name": "haproxy", "label": "haproxy", "figures": [0.6] * 4}])
+        self.assertEqual(judged["TCP 1 back per CPU: drop-in / stunnel"], (0.6, "at least 1", False))
+        self.assertEqual([(other["name"], other["label"], [round(figure, 6) for figure in other["figures"]])
+                          for other in summary.beside(found)], [("openvpn", "openvpn", [4.0] * 4)])
 
     def test_without_drop_in_nothing_is_judged(self):
         found = [self.contender("wireguard-go", 0.2), self.contender("haproxy", 2.0)]
