@@ -76,6 +76,7 @@ PeerChange compare(const Peer& from, const Peer& to) {
 
 void compare_peers(TunnelChange& change) {
   std::unordered_map<PublicKey, const Peer*, PublicKeyHash> gone;
+  gone.reserve(change.from->peers.size());
   for (const Peer& peer : change.from->peers) gone.emplace(peer.public_key, &peer);
   for (const Peer& peer : change.to->peers) {
     const auto before = gone.find(peer.public_key);

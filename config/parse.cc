@@ -42,6 +42,7 @@ class TableReader {
   }
 
   const Origin& origin() const { return origin_; }
+  Origin take_origin() { return std::move(origin_); }  // when all fields have been asked for
 
   void error(std::string_view key, std::string what) { report_.error(origin_.of(key), field(key), std::move(what)); }
 
@@ -157,7 +158,8 @@ class TableReader {
     return blocks == nullptr ? 0 : blocks->size();
   }
 
-  // [[key]] blocks; read(TableReader&) for each.
+  // [[key]] blocks; read(TableReader&) for each. Of a block nothing is left afterwards: there may be 100,000, and they
+  // are freed for less while they are in the cache.
   template <class Read>
   void tables(std::string_view key, Read read) {
     toml::node* node = take(key);
@@ -172,6 +174,7 @@ class TableReader {
         TableReader reader(*block.as_table(), field(key), report_);
         read(reader);
         reader.finish();
+        block.as_table()->clear();
       } else {
         report_.error(begin_of(block), field(key),
                       "is " + type_of(block) + "; write [[" + field(key) + "]], one block for each");
@@ -324,7 +327,7 @@ Gateway read_gateway(TableReader& in) {
   assign(gateway.hugepages, in.word<Hugepages>("hugepages", kHugepagesWords));
   assign(gateway.memory, in.integer<uint32_t>("memory", 64, 1 << 20));
   assign(gateway.run_directory, in.parsed("run-directory", parse_absolute_path));
-  gateway.origin = in.origin();
+  gateway.origin = in.take_origin();
   return gateway;
 }
 
@@ -342,7 +345,7 @@ Port read_port(TableReader& in) {
   assign(port.steering, in.word<Steering>("steering", kSteeringWords));
   assign(port.reverse_path_filter, in.word<ReversePathFilter>("reverse-path-filter", kReversePathWords));
   port.vlan = in.integer<uint16_t>("vlan", 1, 4094);
-  port.origin = in.origin();
+  port.origin = in.take_origin();
   return port;
 }
 
@@ -351,7 +354,7 @@ Route read_route(TableReader& in) {
   assign(route.to, in.required("to", parse_destination));
   route.via = in.parsed("via", parse_gateway_address);
   assign(route.dev, in.parsed("dev", parse_interface_name));
-  route.origin = in.origin();
+  route.origin = in.take_origin();
   return route;
 }
 
@@ -366,7 +369,7 @@ Peer read_peer(TableReader& in, const std::filesystem::path& directory) {
   peer.endpoint = in.parsed("endpoint", parse_host_port);
   peer.allowed_ips = in.parsed_list("allowed-ips", parse_allowed_ip);
   assign(peer.persistent_keepalive, in.integer_or_off<uint16_t>("persistent-keepalive", 65535));
-  peer.origin = in.origin();
+  peer.origin = in.take_origin();
   return peer;
 }
 
@@ -399,7 +402,7 @@ Tunnel read_tunnel(TableReader& in, const std::filesystem::path& directory) {
   assign(tunnel.fwmark, in.integer_or_off<uint32_t>("fwmark", 0xffffffff));
   tunnel.peers.reserve(in.count("peer"));
   in.tables("peer", [&](TableReader& peer) { tunnel.peers.push_back(read_peer(peer, directory)); });
-  tunnel.origin = in.origin();
+  tunnel.origin = in.take_origin();
   return tunnel;
 }
 

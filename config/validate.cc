@@ -2,6 +2,7 @@
 #include "config/validate.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 
@@ -16,12 +17,12 @@ constexpr size_t kLongestSocketPath = 107;  // sun_path of a Unix socket, less i
 std::string line_of(Position at) { return at.line == 0 ? "" : ", as in line " + std::to_string(at.line); }
 
 // Values that must differ: remembers where each stood first.
-template <class Value, class Map = std::map<Value, Position>>
+template <class Value, class Place = Position, class Map = std::map<Value, Place>>
 class Unique {
  public:
   void expect(size_t values) { first_.reserve(values); }
   // The place where the value was before, if it was.
-  const Position* insert(const Value& value, Position at) {
+  const Place* insert(const Value& value, const Place& at) {
     const auto [it, fresh] = first_.try_emplace(value, at);
     return fresh ? nullptr : &it->second;
   }
@@ -275,19 +276,21 @@ void check_mtus(const Model& model, Report& report) {
   for (const Tunnel& tunnel : model.tunnels) check_tunnel_mtu(tunnel, largest, report);
 }
 
-using PublicKeys = Unique<PublicKey, std::unordered_map<PublicKey, Position, PublicKeyHash>>;
+// Of the many values of peers it is remembered whose they were; where that is in the file is asked only to report it.
+using PublicKeys = Unique<PublicKey, const Peer*, std::unordered_map<PublicKey, const Peer*, PublicKeyHash>>;
 
 void check_peer_keys(const Tunnel& tunnel, Report& report) {
   PublicKeys keys;
   keys.expect(tunnel.peers.size());
   const PublicKey own = tunnel.private_key.is_zero() ? PublicKey{} : public_key_of(tunnel.private_key);
+  const auto place = [](const Peer& peer) { return peer.origin.of("public-key"); };
   for (const Peer& peer : tunnel.peers) {
     if (peer.public_key.is_zero()) continue;
-    const Position at = peer.origin.of("public-key");
     if (peer.public_key == own)
-      report.error(at, "tunnel.peer.public-key", "is the tunnel's own key; give the other side's");
-    if (const Position* before = keys.insert(peer.public_key, at))
-      report.error(at, "tunnel.peer.public-key", "is another peer's of this tunnel" + line_of(*before));
+      report.error(place(peer), "tunnel.peer.public-key", "is the tunnel's own key; give the other side's");
+    if (const Peer* const* before = keys.insert(peer.public_key, &peer))
+      report.error(place(peer), "tunnel.peer.public-key",
+                   "is another peer's of this tunnel" + line_of(place(**before)));
   }
 }
 
@@ -302,16 +305,33 @@ void check_peer_names(const Tunnel& tunnel, Report& report) {
   }
 }
 
+struct AllowedIp {
+  const Peer* peer;
+  uint32_t index;
+  Position place() const { return peer->origin.of("allowed-ips", index); }
+};
+
+struct PrefixHash {  // of prefixes that the operator has configured: no hash flooding to fear
+  size_t operator()(const Prefix& prefix) const {
+    size_t half[2];
+    static_assert(sizeof half == sizeof prefix.address.bytes);
+    std::memcpy(half, prefix.address.bytes.data(), sizeof half);
+    return (half[0] ^ half[1] * 31 ^ prefix.length) * 0x9e3779b97f4a7c15;
+  }
+};
+using AllowedIps = Unique<Prefix, AllowedIp, std::unordered_map<Prefix, AllowedIp, PrefixHash>>;
+
 // Each prefix leads to one peer, unless routes choose. Nested prefixes are fine: the longest wins.
 void check_allowed_ips(const Tunnel& tunnel, Report& report) {
-  Unique<Prefix> prefixes;
+  AllowedIps prefixes;
+  if (!tunnel.shared_allowed_ips) prefixes.expect(tunnel.peers.size());
   for (const Peer& peer : tunnel.peers) {
     if (tunnel.shared_allowed_ips) prefixes = {};
     for (uint32_t i = 0; i < peer.allowed_ips.size(); ++i) {
-      const Position at = peer.origin.of("allowed-ips", i);
-      if (const Position* before = prefixes.insert(peer.allowed_ips[i], at)) {
-        report.error(at, "tunnel.peer.allowed-ips",
-                     sluice::to_string(peer.allowed_ips[i]) + " is in this tunnel twice" + line_of(*before) +
+      const AllowedIp allowed{&peer, i};
+      if (const AllowedIp* before = prefixes.insert(peer.allowed_ips[i], allowed)) {
+        report.error(allowed.place(), "tunnel.peer.allowed-ips",
+                     sluice::to_string(peer.allowed_ips[i]) + " is in this tunnel twice" + line_of(before->place()) +
                          "; a prefix leads to one peer, or with shared-allowed-ips = true to that which a route names");
       }
     }
