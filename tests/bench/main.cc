@@ -1,4 +1,6 @@
 // `sluice-bench`: what sluice costs on this machine.
+#include <rte_eal.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
@@ -51,7 +53,10 @@ constexpr Command kTargets{"targets", "every figure the project promises; status
 
 int run(const Command& command, const Options& options, const std::string& json) {
   const Machine machine;
-  const Outcome outcome = command.measure(options);
+  Outcome outcome = command.measure(options);
+  outcome.about.emplace_back("packet buffers", rte_eal_has_hugepages() != 0
+                                                   ? "in huge pages"
+                                                   : "in small pages; vm.nr_hugepages=512 makes figures better");
   print(outcome);
   if (!json.empty()) write_json(json, command.name, outcome);
   const bool gates = &command == &kTargets;
@@ -73,7 +78,7 @@ int main(int argc, char** argv) {
     sub->add_option("--json", json, "write the figures to this file, too")->type_name("FILE");
     sub->add_flag("--quick", options.quick, "a few runs only: figures mean little");
     sub->add_option("--engine", options.engine, "cipher engine of the gateway; the fastest if not given");
-    sub->add_flag("--stages", options.stages, "path: cycles by stage");
+    sub->add_flag("--stages", options.stages, "path, peers: cycles by stage");
     sub->add_flag("--offloads", options.offloads, "path: the ports do checksums, as most NICs can");
     sub->callback([&chosen, command] { chosen = command; });
   }

@@ -65,6 +65,7 @@ Outcome measure_peers(const Options& options) {
                             {"direction", "peers", "one_peer_ns", "one_peer_median", "all_peers_ns", "all_peers_median",
                              "ratio", "median_ratio"},
                             {}});
+  Table stages{"cycles a packet, by stage", {"peers", "direction", "stage", "min_cycles", "median_cycles"}, {}};
   for (const Direction direction : {Direction::kOutbound, Direction::kInbound}) {
     Session session = quiet.open_session(site);
     PathRuns one(quiet, around_quiet, direction, [&] { return conversations(of_size(Crowd::kSize), session); });
@@ -76,7 +77,12 @@ Outcome measure_peers(const Options& options) {
       many.run();
     }
     report(outcome, direction, peers, one, many);
+    if (options.stages) {
+      one.stages().add_rows(stages, "1 peer", direction);
+      many.stages().add_rows(stages, "all", direction);
+    }
   }
+  if (options.stages) outcome.tables.push_back(std::move(stages));
   return outcome;
 }
 
