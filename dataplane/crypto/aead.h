@@ -23,7 +23,7 @@ struct SealJob {
   uint64_t nonce;
   std::span<std::byte> text;  // plaintext in, ciphertext out
   std::byte* tag;             // 16 bytes out; may directly follow text
-  uint32_t sum;               // out, if wanted
+  uint32_t sum = 0;           // if wanted: in, of what stands in front of the text; out, of all up to the tag's end
 };
 
 struct OpenJob {
@@ -33,15 +33,15 @@ struct OpenJob {
       text;              // ciphertext in; plaintext out if ok, else zeroed: forged plaintext is never left readable
   const std::byte* tag;  // 16 bytes in
   bool ok = false;       // out: the tag matched (compared in constant time)
-  uint32_t sum;          // out, if wanted
+  uint32_t sum = 0;      // as SealJob's
 };
 
-// Whether jobs' sums are wanted: the Internet checksum (checksum_add) of ciphertext and tag, one after the other, as
-// they are on the wire. Who authenticates has every byte of them at hand.
+// Whether jobs' sums are wanted: to the Internet checksum (checksum_add) of what stands in front, an even number of
+// bytes, ciphertext and tag are added, as they are on the wire. Who authenticates has every byte of them at hand.
 enum class Sums : bool { kUnwanted, kWanted };
 
-// From the sum of a ciphertext to that of a job. RFC 1071, section 2(B): of an odd place's bytes the sum is that of an
-// even place's with its halves swapped, or multiplied by 256.
+// From the sum of all up to a ciphertext's end to that of a job. RFC 1071, section 2(B): of an odd place's bytes the
+// sum is that of an even place's with its halves swapped, or multiplied by 256.
 inline uint32_t sum_with_tag(uint64_t sum_of_text, size_t size_of_text, const std::byte* tag) noexcept {
   const uint64_t sum_of_tag = checksum_of<kTagSize>(tag);
   return checksum_fold_to_32(sum_of_text + (sum_of_tag << (size_of_text % 2 * 8)));
@@ -50,7 +50,7 @@ inline uint32_t sum_with_tag(uint64_t sum_of_text, size_t size_of_text, const st
 // Sums for engines that have to read the ciphertexts once more for them.
 template <class Job>
 void add_up(std::span<Job> jobs) noexcept {
-  for (Job& job : jobs) job.sum = sum_with_tag(checksum_add(job.text), job.text.size(), job.tag);
+  for (Job& job : jobs) job.sum = sum_with_tag(checksum_add(job.text, job.sum), job.text.size(), job.tag);
 }
 
 // One instance per worker and used by that thread only. No heap, no exception, no lock once constructed.

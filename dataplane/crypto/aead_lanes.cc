@@ -71,7 +71,7 @@ class LanesEngine final : public AeadEngine {
   void hand_over_sums(JobAt job_at) noexcept {
     for (size_t i = 0; i < burst_.count; ++i) {
       auto& job = job_at(i);
-      job.sum = sum_with_tag(burst_.sums[i], job.text.size(), job.tag);
+      job.sum = sum_with_tag(job.sum + burst_.sums[i], job.text.size(), job.tag);
     }
   }
 

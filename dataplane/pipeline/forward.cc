@@ -58,13 +58,15 @@ bool decrement_hops(rte_mbuf* m) noexcept {
     return ip->hop_limit > 1 && --ip->hop_limit != 0;
   }
   auto* ip = rte_pktmbuf_mtod(m, Ipv4Header*);
-  if (ip->ttl <= 1) return false;
-  --ip->ttl;
+  const uint8_t ttl = ip->ttl;
+  if (ttl <= 1) return false;
+  ip->ttl = static_cast<uint8_t>(ttl - 1);
   ip->checksum = checksum_of_one_hop_less(ip->checksum.host());
   return true;
 }
 
-// One burst of packets on their way out: collects those for tunnels, so that they are sealed together.
+// One burst of packets on their way out: collects neighbours that leave by one port, and those for tunnels, so that
+// they are sealed together.
 class Egress {
  public:
   Egress(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
@@ -90,6 +92,10 @@ class Egress {
     for (rte_mbuf* fragment : fragments.all()) send(fragment);
     rte_pktmbuf_free(m);
   }
+  void finish_port() noexcept {
+    if (!to_port_.empty()) context_.transmit->push(port_, to_port_.all());
+    to_port_.count = 0;
+  }
   void finish() noexcept {
     if (!to_tunnels_.empty()) encapsulate(context_, to_tunnels_, clock_);
     to_tunnels_.count = 0;
@@ -104,7 +110,11 @@ class Egress {
     } else {
       std::memcpy(header, hop.l2_header.data(), kMaxLinkHeader);  // tagged: the only other size there is
     }
-    context_.transmit->push(hop.port, m);
+    if (hop.port != port_ || to_port_.full()) [[unlikely]] {
+      finish_port();
+      port_ = hop.port;
+    }
+    to_port_.push(m);
   }
   void send_to_tunnel(rte_mbuf* m, const NextHop& hop) noexcept {
     meta(m).from.tunnel = hop.tunnel;
@@ -115,7 +125,8 @@ class Egress {
 
   WorkerContext& context_;
   StageClock& clock_;
-  Burst to_tunnels_;
+  PortId port_ = kNoPort;  // of to_port_
+  Burst to_port_, to_tunnels_;
 };
 
 // Larger than the next hop takes.
@@ -151,6 +162,7 @@ void find_flows(WorkerContext& context, Burst& packets, StageClock& clock) noexc
 void forward_packets(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   Egress egress(context, clock);
   for (rte_mbuf* m : packets.all()) forward(context, m, egress);
+  egress.finish_port();
   clock.finished(Stage::forward, packets.count);
   egress.finish();
 }

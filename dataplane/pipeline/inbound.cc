@@ -1,6 +1,5 @@
 // WireGuard messages to inner packets, in the order of protocol.md section 7: nothing changes before a packet is
 // authentic and new.
-//   split_by_type    handshake messages to control, data stays
 //   find_sessions    receiver index -> keypair that may still receive; if another worker owns it: across, once
 //   open_burst       decrypt, authenticate and, if nobody has, verify the UDP checksum, one engine call; while this
 //                    worker is saturated, others take part (spread.h)
@@ -39,23 +38,6 @@ Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
 void post_handshakes(WorkerContext& context, Burst& handshakes) noexcept {
   const unsigned taken = context.mailbox->post_handshakes(handshakes.packets, handshakes.count);
   for (unsigned i = taken; i < handshakes.count; ++i) context.drop(handshakes.packets[i], Drop::handshake_ring_full);
-}
-
-void split_by_type(WorkerContext& context, Burst& messages) noexcept {
-  Burst handshakes;
-  keep_if(messages, [&](rte_mbuf* m) {
-    switch (classify(bytes_of(m))) {
-      case MessageType::kData:
-        return true;
-      case MessageType::kInvalid:
-        context.drop(m, Drop::message_invalid);
-        return false;
-      default:
-        handshakes.push(m);
-        return false;
-    }
-  });
-  if (!handshakes.empty()) post_handshakes(context, handshakes);
 }
 
 // What keeps data under this keypair from being looked at, or nothing (Drop::count_).
@@ -143,13 +125,14 @@ Sums lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
     unverified |= meta(m).partial_sum;
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     const uint64_t counter = data_header(m).counter.host();
-    meta(m).message.counter = counter;
+    meta(m).counter = counter;
     // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
     jobs->key = &meta(m).keypair->receive_key;
     jobs->nonce = counter;
     jobs->text = text;
     jobs->tag = text.data() + text.size();
     jobs->ok = false;
+    jobs->sum = meta(m).partial_sum;
     ++jobs;
   }
   return unverified != 0 ? Sums::kWanted : Sums::kUnwanted;
@@ -157,8 +140,7 @@ Sums lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
 
 // What was damaged on the way counts as that, although it does not authenticate either. False: disposed of.
 bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexcept {
-  const uint64_t headers = meta(m).partial_sum;
-  const bool holds = headers == 0 || checksum_fold(checksum_fold_to_32(headers + job.sum)) == 0;
+  const bool holds = meta(m).partial_sum == 0 || checksum_fold(job.sum) == 0;
   if (job.ok && holds) [[likely]]
     return true;
   context.drop(m, holds ? Drop::data_authentication : Drop::udp_checksum);
@@ -255,7 +237,7 @@ void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) n
   Traffic received;
   rte_mbuf* previous = nullptr;  // whose source was noted
   for (rte_mbuf* m : run) {
-    if (!keypair.replay.accept(meta(m).message.counter)) {
+    if (!keypair.replay.accept(meta(m).counter)) {
       context.drop(m, Drop::data_replay);
       continue;
     }
@@ -284,8 +266,9 @@ void accept_messages(WorkerContext& context, Burst& messages) noexcept {
 }
 
 // From a message to the IP packet in it, padding still behind. False: disposed of.
-bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
-  const Bytes message = bytes_of(m), text = message.subspan(sizeof(DataHeader), message.size() - kDataOverhead);
+[[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
+  const size_t size = rte_pktmbuf_data_len(m) - kDataOverhead;
+  const Bytes text(rte_pktmbuf_mtod_offset(m, std::byte*, sizeof(DataHeader)), size);
   if (!inner_length(text)) [[unlikely]] {
     context.drop(m, Drop::inner_malformed);
     return false;
@@ -298,33 +281,36 @@ bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
                 .family = version_of(text),
                 .zero = 0};
   about.l2_size = 0;
-  resize(m, sizeof(DataHeader) + text.size());
-  cut_front(m, sizeof(DataHeader));
+  m->data_off = static_cast<uint16_t>(m->data_off + sizeof(DataHeader));
+  resize(m, size);
   m->ol_flags &= ~uint64_t{RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK};  // were the outer headers'
   return true;
 }
 
-// What a router asks of a header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
-// therefore after it. Drop::count_: nothing wrong.
-Drop header_fault(ConstBytes packet) noexcept {
-  if (version_of(packet) != Family::kIpv4) return Drop::count_;
-  const auto& ip = *reinterpret_cast<const Ipv4Header*>(packet.data());
-  if (ip.header_size() < sizeof ip || ip.header_size() > packet.size()) return Drop::inner_malformed;
+// What a router asks of an IPv4 header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business,
+// and therefore after it. Drop::count_: nothing wrong.
+Drop header_fault(const Ipv4Header& ip, size_t size) noexcept {
+  if (ip.has_no_options()) [[likely]]
+    return ipv4_sum_holds(ip) ? Drop::count_ : Drop::ip_checksum;
+  if (version_of({reinterpret_cast<const std::byte*>(&ip), 1}) != Family::kIpv4) return Drop::count_;
+  if (ip.header_size() < sizeof ip || ip.header_size() > size) return Drop::inner_malformed;
   return ipv4_checksum_holds(ip) ? Drop::count_ : Drop::ip_checksum;
 }
 
 // Padding off, ECN of the outer header in. False: disposed of.
-bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
+[[gnu::always_inline]] inline bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
   const Bytes text = bytes_of(m), packet = text.first(*inner_length(text));
-  const Drop fault = header_fault(packet);
-  if (fault != Drop::count_) {
+  const Drop fault = header_fault(*reinterpret_cast<const Ipv4Header*>(packet.data()), packet.size());
+  if (fault != Drop::count_) [[unlikely]] {
     context.drop(m, fault);
     return false;
   }
-  const uint8_t inner = ecn_of(packet), ecn = ecn_decapsulate(meta(m).outer_class, inner);
-  if (ecn != inner) [[unlikely]]
-    set_ecn(packet, ecn);
   resize(m, packet.size());
+  const uint8_t outer = meta(m).outer_class;
+  if (outer == kEcnNotEct) [[likely]]  // as ecn_decapsulate has it
+    return true;
+  const uint8_t inner = ecn_of(packet), ecn = ecn_decapsulate(outer, inner);
+  if (ecn != inner) set_ecn(packet, ecn);
   return true;
 }
 
@@ -359,7 +345,11 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
 }
 
 void check_inner(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) { return unwrap(context, m); });
+  keep_if(packets, [&](rte_mbuf* m) {
+    if (!unwrap(context, m)) return false;
+    context.recent_flows.prefetch(m);
+    return true;
+  });
   const std::span<rte_mbuf*> unwrapped = packets.all();
   context.recent_flows.find(context, unwrapped);
   packets.count = 0;  // survivors are written over those that have been seen
@@ -413,14 +403,15 @@ void finish_spread(WorkerContext& context) noexcept {
   context.punts->flush();
 }
 
-void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
-  const unsigned arrived = messages.count;
-  split_by_type(context, messages);
+void receive_messages(WorkerContext& context, Messages& messages, StageClock& clock) noexcept {
+  if (!messages.handshakes.empty()) post_handshakes(context, messages.handshakes);
+  if (messages.data.empty()) return;
+  const unsigned arrived = messages.data.count;
   Burst foreign;
-  find_sessions(context, messages, Drop::data_unknown_index, foreign);
+  find_sessions(context, messages.data, Drop::data_unknown_index, foreign);
   hand_off_foreign(context, foreign);
   clock.finished(Stage::find_sessions, arrived);
-  open_messages(context, messages, clock);
+  open_messages(context, messages.data, clock);
 }
 
 void process_handed_off(WorkerContext& context, Burst& messages) noexcept {

@@ -36,35 +36,36 @@ struct FrameStart {
   }
 };
 
-// What nearly every frame is: to our MAC address, untagged, of one of the two types.
+// What nearly every frame is: to our MAC address, untagged, IPv4 without options or IPv6.
 class PlainFrames {
  public:
-  explicit PlainFrames(const PortView& port) noexcept : tagged_(!port.by_vlan.empty()) {
+  explicit PlainFrames(const PortView& port) noexcept {
     std::array<std::byte, sizeof(FrameStart)> frame{};
     std::memcpy(frame.data(), port.mac.bytes.data(), sizeof port.mac.bytes);
-    to_us_ = FrameStart::of(frame.data()).first;
-    ipv4_ = second_word(kEtherTypeIpv4);
-    ipv6_ = second_word(kEtherTypeIpv6);
+    to_us_ = port.by_vlan.empty() ? FrameStart::of(frame.data()).first : ~kAddress;  // with tags no frame is plain
+    ipv4_ = second_word(kEtherTypeIpv4, 0x45);
+    ipv6_ = second_word(kEtherTypeIpv6, 0x60);
   }
   // Of a frame of 16 bytes or more; kNone: anything else.
   Family of(const std::byte* frame) const noexcept {
     const FrameStart start = FrameStart::of(frame);
-    if (((start.first ^ to_us_) & kAddress) != 0 || tagged_) return Family::kNone;
-    const uint64_t type = start.second & kType;
-    return type == ipv4_ ? Family::kIpv4 : type == ipv6_ ? Family::kIpv6 : Family::kNone;
+    if ((start.first & kAddress) != to_us_) return Family::kNone;
+    if ((start.second & kTypeAndOctet) == ipv4_) return Family::kIpv4;
+    return (start.second & kTypeAndVersion) == ipv6_ ? Family::kIpv6 : Family::kNone;
   }
 
  private:
-  static uint64_t second_word(uint16_t ether_type) noexcept {
+  static uint64_t second_word(uint16_t ether_type, uint8_t version) noexcept {
     std::array<std::byte, sizeof(FrameStart)> frame{};
     const be16 type(ether_type);
     std::memcpy(frame.data() + offsetof(EthernetHeader, ether_type), &type, sizeof type);
+    frame[sizeof(EthernetHeader)] = static_cast<std::byte>(version);
     return FrameStart::of(frame.data()).second;
   }
   // As they lie in memory, on a little-endian machine.
-  static constexpr uint64_t kAddress = 0x0000ffffffffffff, kType = 0x0000ffff00000000;
+  static constexpr uint64_t kAddress = 0x0000ffffffffffff, kTypeAndOctet = 0x00ffffff00000000,
+                            kTypeAndVersion = 0x00f0ffff00000000;
   static_assert(std::endian::native == std::endian::little && offsetof(EthernetHeader, ether_type) == 12);
-  bool tagged_;
   uint64_t to_us_, ipv4_, ipv6_;
 };
 
@@ -87,17 +88,23 @@ bool discard(WorkerContext& context, rte_mbuf* m, Drop reason) noexcept {
   return false;
 }
 
-[[gnu::always_inline]] inline bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
+// What follows the link-layer header of a plain IPv4 frame is as long as it says, and its header's checksum is right.
+// Of any other parse_ipv4 says what is wrong.
+[[gnu::always_inline]] inline bool is_sound_ipv4(const rte_mbuf* m, const Ipv4Header& ip, size_t size) noexcept {
+  const size_t total = ip.total_length.host();
+  if (size < sizeof ip || total < sizeof ip || total > size) return false;
+  const Verdict verdict = ip_verdict(m);
+  return verdict == Verdict::kGood || (verdict == Verdict::kUnknown && ipv4_sum_holds(ip));
+}
+
+bool parse_ipv4(WorkerContext& context, rte_mbuf* m) noexcept {
   const ConstBytes packet = bytes_of(m);
   if (packet.size() < sizeof(Ipv4Header)) return discard(context, m, Drop::frame_malformed);
   const auto* ip = reinterpret_cast<const Ipv4Header*>(packet.data());
-  const size_t total = ip->total_length.host();
-  if (!ip->has_no_options()) [[unlikely]] {
-    const size_t header_size = ip->header_size();
-    if (version_of(packet) != Family::kIpv4 || header_size < sizeof *ip || header_size > packet.size())
-      return discard(context, m, Drop::frame_malformed);
-  }
-  if (total < ip->header_size()) return discard(context, m, Drop::frame_malformed);
+  const size_t total = ip->total_length.host(), header_size = ip->header_size();
+  if (version_of(packet) != Family::kIpv4 || header_size < sizeof *ip || header_size > packet.size())
+    return discard(context, m, Drop::frame_malformed);
+  if (total < header_size) return discard(context, m, Drop::frame_malformed);
   const Verdict verdict = ip_verdict(m);
   if (verdict == Verdict::kBad || (verdict == Verdict::kUnknown && !ipv4_checksum_holds(*ip)))
     return discard(context, m, Drop::ip_checksum);
@@ -144,7 +151,7 @@ bool sort_by_vlan(WorkerContext& context, const PortView& port, rte_mbuf* m) noe
 }
 
 // A frame's IP packet, whose type says which: rte_pktmbuf_mtod at its header. False: it is not sound.
-[[gnu::always_inline]] inline bool parse_ip(WorkerContext& context, rte_mbuf* m, Family family) noexcept {
+bool parse_ip(WorkerContext& context, rte_mbuf* m, Family family) noexcept {
   cut_front(m, sizeof(EthernetHeader));
   meta(m).from.family = family;
   return family == Family::kIpv4 ? parse_ipv4(context, m) : parse_ipv6(context, m);
@@ -170,6 +177,25 @@ bool sort_by_vlan(WorkerContext& context, const PortView& port, rte_mbuf* m) noe
   return false;
 }
 
+[[gnu::always_inline]] inline bool parse_frame(WorkerContext& context, const PortView& port, const PlainFrames& plain,
+                                               rte_mbuf* m) noexcept {
+  const auto* frame = rte_pktmbuf_mtod(m, const std::byte*);
+  const size_t size = rte_pktmbuf_data_len(m);
+  const bool whole = m->nb_segs == 1 && size >= sizeof(FrameStart);
+  const Family family = whole ? plain.of(frame) : Family::kNone;
+  if (family == Family::kIpv4) [[likely]] {
+    const auto& ip = *reinterpret_cast<const Ipv4Header*>(frame + sizeof(EthernetHeader));
+    if (!is_sound_ipv4(m, ip, size - sizeof(EthernetHeader))) [[unlikely]]
+      return parse_ip(context, m, family);
+    meta(m).from.family = family;
+    m->data_off = static_cast<uint16_t>(m->data_off + sizeof(EthernetHeader));
+    resize(m, ip.total_length.host());  // link-layer padding is no part of it
+    return true;
+  }
+  return family == Family::kIpv6 ? parse_ip(context, m, family) : parse_rare_frame(context, port, m);
+}
+
+// Frames to sound IP packets.
 void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) noexcept {
   for (rte_mbuf* m : frames.all()) rte_prefetch0(m);
   const auto prefetch = [&](unsigned i) {
@@ -189,11 +215,9 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
     if (next < frames.count) prefetch(next++);
     meta(m).from = from;
     meta(m).l2_size = sizeof(EthernetHeader);
-    const bool whole = m->nb_segs == 1 && rte_pktmbuf_data_len(m) >= sizeof(FrameStart);
-    const Family family = whole ? plain.of(rte_pktmbuf_mtod(m, const std::byte*)) : Family::kNone;
-    if (family == Family::kNone) [[unlikely]]
-      return parse_rare_frame(context, port, m);
-    return parse_ip(context, m, family);
+    if (!parse_frame(context, port, plain, m)) return false;
+    context.recent_flows.prefetch(m);
+    return true;
   });
 }
 
@@ -230,14 +254,15 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
 
 // RFC 768, RFC 8200 section 8.1; `l4` starts at `offset` and ends where the UDP length says. A data message's is left
 // to the cipher, which reads all of it anyway (PacketMeta::partial_sum).
-bool udp_checksum_may_hold(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4) noexcept {
+[[gnu::always_inline]] inline bool udp_checksum_may_hold(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4,
+                                                         MessageType type) noexcept {
   const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
   meta(m).partial_sum = 0;
   if (udp.checksum.host() == 0) return ipv4;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
   const bool no_options = offset == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header));
-  if (no_options && classify(l4.subspan(sizeof udp)) == MessageType::kData) [[likely]] {
+  if (no_options && type == MessageType::kData) [[likely]] {
     meta(m).partial_sum = ipv4 ? sum_of_headers<Ipv4Header>(udp) : sum_of_headers<Ipv6Header>(udp);
     return true;
   }
@@ -246,12 +271,14 @@ bool udp_checksum_may_hold(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4)
 
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
 // is taken or dropped. What came in fragments is `m` as a whole once the last is there.
-bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexcept {
+[[gnu::always_inline]] inline bool is_not_message(WorkerContext& context, rte_mbuf*& packet,
+                                                  Messages& messages) noexcept {
+  rte_mbuf* m = packet;
   const bool ipv4 = meta(m).from.family == Family::kIpv4;
   size_t offset = udp_offset(m, ipv4);
   if (offset == 0) return true;
   if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
-    m = context.reassembly->add(m, context.now);
+    packet = m = context.reassembly->add(m, context.now);
     if (m == nullptr) return false;
     offset = udp_offset(m, ipv4);
   }
@@ -261,21 +288,23 @@ bool is_not_message(WorkerContext& context, rte_mbuf*& m, Burst& messages) noexc
   if (!context.published->is_listen_port(udp->destination_port.host())) return true;
   const size_t length = udp->length.host();
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
-  if (!udp_checksum_may_hold(m, ipv4, offset, l4.first(length))) return discard(context, m, Drop::udp_checksum);
+  const MessageType type = classify(l4.first(length).subspan(sizeof *udp));
+  if (!udp_checksum_may_hold(m, ipv4, offset, l4.first(length), type)) return discard(context, m, Drop::udp_checksum);
   PacketMeta& about = meta(m);
   if (about.flow.source_fault != Drop::count_) return discard(context, m, about.flow.source_fault);
 
-  about.outer_class = ecn_of(bytes_of(m));
+  const auto* ip = rte_pktmbuf_mtod(m, const std::byte*);
+  about.outer_class = ecn_of({ip, sizeof(Ipv4Header)});
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
-  resize(m, offset + length);
-  cut_front(m, offset + sizeof *udp);
-  messages.push(m);
+  m->data_off = static_cast<uint16_t>(m->data_off + about.outer_size);
+  resize(m, length - sizeof *udp);
+  messages.add(context, m, type);
   return false;
 }
 
 bool is_for_us(rte_mbuf* m) noexcept { return meta(m).flow.next_hop->action == NextHop::Action::kLocal; }
 
-void take_messages(WorkerContext& context, Burst& packets, Burst& messages) noexcept {
+void take_messages(WorkerContext& context, Burst& packets, Messages& messages) noexcept {
   keep_if(packets, [&](rte_mbuf*& m) {
     if (!is_for_us(m)) return true;
     if (is_not_message(context, m, messages)) context.punts->punt(m, PuntReason::kLocal, context.now);
@@ -306,6 +335,7 @@ void take_leases(WorkerContext& context, Burst& packets) noexcept {
 
 void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept {
   StageClock clock(*context.stats);
+  Messages messages;
   for (rte_mbuf* m : datagrams.all()) {
     const ConstBytes packet = bytes_of(m);
     const Family family = version_of(packet);
@@ -323,9 +353,10 @@ void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noex
     about.outer_size = outer_size;
     about.partial_sum = 0;
     cut_front(m, outer_size);
+    messages.add(context, m, classify(bytes_of(m)));
   }
   clock.finished(Stage::parse_frames, datagrams.count);
-  receive_messages(context, datagrams, clock);
+  receive_messages(context, messages, clock);
   context.punts->flush();
 }
 
@@ -347,12 +378,12 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   clock.finished(Stage::parse_frames, received);
 
   find_flows(context, frames, clock);
-  Burst messages;
+  Messages messages;
   const unsigned sound = frames.count;
   take_messages(context, frames, messages);
   clock.finished(Stage::take_messages, sound);
 
-  if (!messages.empty()) receive_messages(context, messages, clock);
+  receive_messages(context, messages, clock);
   if (context.published->awaits_leases) [[unlikely]]
     take_leases(context, frames);
   if (!frames.empty()) forward_packets(context, frames, clock);

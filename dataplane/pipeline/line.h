@@ -12,8 +12,19 @@ namespace sluice {
 
 // --- The pieces of the line, in the order a packet travels ---
 
-// WireGuard messages, rte_pktmbuf_mtod at the message: inbound.cc.
-void receive_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept;
+// WireGuard messages, rte_pktmbuf_mtod at the message: data goes down inbound.cc, handshakes are control's.
+struct Messages {
+  Burst data, handshakes;
+
+  // `type` is what classify() says of it.
+  void add(WorkerContext& context, rte_mbuf* m, MessageType type) noexcept {
+    if (type == MessageType::kData) [[likely]]
+      return data.push(m);
+    if (type == MessageType::kInvalid) return context.drop(m, Drop::message_invalid);
+    handshakes.push(m);
+  }
+};
+void receive_messages(WorkerContext& context, Messages& messages, StageClock& clock) noexcept;
 
 // IP packets that have just arrived, from a port or out of a tunnel: the tables are asked (meta.flow), then the packets
 // are for us or forwarded. forward.cc.

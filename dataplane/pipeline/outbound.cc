@@ -1,10 +1,10 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
 //   route_to_peer  the peer that find_flows has found; MSS of what goes to it; its current keypair, or staged until
 //                  there is one; what was staged goes first; what is too large for the path to the peer
-//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers; the
-//                  cipher's jobs
+//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers, what
+//                  the port needs to add up the UDP checksum; the cipher's jobs
 //   seal_burst     encrypt, one engine call; while this worker is saturated, others take part (spread.h)
-//   finish_outer   UDP checksums; stamps and counters of the peer; out of the port
+//   finish_outer   UDP checksums that no port adds up; stamps and counters of the peer; out of the port
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -28,7 +28,7 @@
 namespace sluice {
 namespace {
 
-Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).message.to_peer; }
+Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).way.peer; }
 Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
 
 // --- route_to_peer ---
@@ -42,23 +42,27 @@ void prefetch_way_out(const Peer& peer) noexcept {
 // Consecutive packets to one peer; nullptr: there is none.
 struct ToPeer {
   Peer* peer;
-  std::span<rte_mbuf*> packets;
+  rte_mbuf** packets;
+  unsigned count;
 };
 
 uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner; }
 
 // Finds the peers of a burst; their lines are asked for before any is read.
-std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, std::span<ToPeer> room) noexcept {
-  for (rte_mbuf* m : packets) table.prefetch(owner_of(m));
+std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, ToPeer* room) noexcept {
   size_t count = 0;
   for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
-    Peer* peer = table.at(owner_of(run[0]));
-    prefetch_lines(peer);
-    room[count++] = {peer, run};
+    table.prefetch(owner_of(run[0]));
+    room[count++] = {nullptr, run.data(), static_cast<unsigned>(run.size())};
   });
-  for (const ToPeer& to : room.first(count))
+  const std::span<ToPeer> found(room, count);
+  for (ToPeer& to : found) {
+    to.peer = table.at(owner_of(to.packets[0]));
+    prefetch_lines(to.peer);
+  }
+  for (const ToPeer& to : found)
     if (to.peer != nullptr) prefetch_way_out(*to.peer);
-  return room.first(count);
+  return found;
 }
 
 void stage(WorkerContext& context, const Peer& peer, rte_mbuf* m) noexcept {
@@ -78,6 +82,15 @@ void reject_unowned(WorkerContext& context, std::span<rte_mbuf*> packets) noexce
 
 // --- frame_payload ... finish_outer: packets whose keypair and way out are known ---
 
+// Adds to what all workers add to, and gives what it was. Relaxed; and alone there is no need for an instruction that
+// waits until all stores before it are done.
+uint64_t add(const WorkerContext& context, std::atomic<uint64_t>& counter, uint64_t n) noexcept {
+  if (context.worker_count != 1) return counter.fetch_add(n, std::memory_order_relaxed);
+  const uint64_t before = counter.load(std::memory_order_relaxed);
+  counter.store(before + n, std::memory_order_relaxed);
+  return before;
+}
+
 // Consecutive packets under one keypair that have counters, the first one's and on.
 struct Numbered {
   std::span<rte_mbuf*> packets;
@@ -86,7 +99,7 @@ struct Numbered {
 
 Numbered reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
   // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
-  const uint64_t first = keypair_of(run[0])->send_counter.fetch_add(run.size(), std::memory_order_relaxed);
+  const uint64_t first = add(context, keypair_of(run[0])->send_counter, run.size());
   if (first + run.size() <= kRejectAfterMessages) [[likely]]
     return {run, first};
   // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
@@ -123,25 +136,64 @@ rte_mbuf* with_room(WorkerContext& context, rte_mbuf* m, uint16_t head, uint16_t
   return move_to_room(context, m, head, tail);
 }
 
+// Whether its port adds up the UDP checksums of frames that fit.
+bool port_adds_up(const WorkerContext& context, const OuterRoute& outer) noexcept {
+  return context.transmit->offloads(outer.port).udp_checksum;
+}
+
+// From this size of its text on a message is too large for the path.
+size_t too_large_text(const OuterRoute& outer) noexcept {
+  const size_t around = outer.header_size - size_t{outer.l3_offset} + kDataOverhead;
+  return outer.mtu == 0 ? SIZE_MAX : std::max(outer.mtu + size_t{1}, around) - around;
+}
+
+// From this size on its port does not add up its UDP checksum.
+size_t text_not_added_up(const WorkerContext& context, const OuterRoute& outer) noexcept {
+  return port_adds_up(context, outer) ? too_large_text(outer) : 0;
+}
+
+// The start of a message's header, the same in all under one keypair.
+uint64_t message_start(uint32_t receiver_index) noexcept {
+  const DataHeader header{
+      .type = le32(static_cast<uint32_t>(MessageType::kData)), .receiver_index = le32(receiver_index), .counter = {}};
+  uint64_t start;
+  static_assert(sizeof start == offsetof(DataHeader, counter));
+  std::memcpy(&start, &header, sizeof start);
+  return start;
+}
+
+// A word of 64 bits as checksum_add would sum it, but not folded.
+constexpr uint64_t halves(uint64_t word) noexcept { return (word >> 32) + (word & UINT32_MAX); }
+
 // What the packets of a run have in common on their way out.
 struct Wrapping {
-  explicit Wrapping(rte_mbuf* m) noexcept
-      : outer(*meta(m).message.outer),
-        receiver_index(meta(m).keypair->remote_index),
+  Wrapping(const WorkerContext& context, rte_mbuf* first) noexcept
+      : outer(*meta(first).way.outer),
+        keypair(*meta(first).keypair),
+        tunnel(context.published->tunnels[meta(first).way.peer->tunnel.value]),
+        start(message_start(keypair.remote_index)),
+        sum(outer.udp_sum + halves(start)),
+        limit(std::min(tunnel.mtu, outer.inner_mtu)),
+        not_added_up(text_not_added_up(context, outer)),
         header_size(outer.header_size),
-        l3_offset(outer.l3_offset),
-        family(version_of({outer.header.data() + l3_offset, 1})) {}
+        l3_headers(header_size - outer.l3_offset) {}
   const OuterRoute& outer;
-  uint32_t receiver_index;
-  uint8_t header_size, l3_offset;
-  Family family;  // of the outer header
+  const Keypair& keypair;
+  const TunnelView& tunnel;
+  const uint64_t start;
+  const uint64_t sum;    // of the pseudo header and all in front of the text but for length and counter
+  const uint16_t limit;  // of the inner packet and its padding
+  const size_t not_added_up;
+  const size_t header_size, l3_headers;
 };
 
 // The prebuilt headers, in pieces of a known size: what is too much lies where the message header comes.
-[[gnu::always_inline]] inline void copy_outer_headers(std::byte* to, const Wrapping with) noexcept {
-  constexpr size_t kPiece = 16;
-  static_assert(kPiece <= sizeof(DataHeader) && sizeof with.outer.header % kPiece == 0);
-  for (size_t at = 0; at < with.header_size; at += kPiece) std::memcpy(to + at, with.outer.header.data() + at, kPiece);
+[[gnu::always_inline]] inline void copy_outer_headers(std::byte* to, const OuterRoute& outer) noexcept {
+  constexpr size_t kPiece = 16, kLeast = sizeof(Ipv4Header) + sizeof(UdpHeader);  // a socket's
+  static_assert(kPiece <= sizeof(DataHeader) && sizeof outer.header % kPiece == 0);
+  size_t at = 0;
+  for (; at < kLeast; at += kPiece) std::memcpy(to + at, outer.header.data() + at, kPiece);
+  for (; at < outer.header_size; at += kPiece) std::memcpy(to + at, outer.header.data() + at, kPiece);
 }
 
 [[gnu::always_inline]] inline void fill_ipv4(WorkerContext& context, std::byte* at, const OuterRoute& outer,
@@ -152,9 +204,8 @@ struct Wrapping {
   ip.tos = tos;
   ip.total_length = total_length;
   ip.id = id;
-  const uint64_t sum =
-      uint64_t{outer.ipv4_sum} + checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id);
-  ip.checksum = checksum_fold(checksum_fold_to_32(sum));
+  const uint32_t sum = outer.ipv4_sum + checksum_word(be16(tos)) + checksum_word(total_length) + checksum_word(id);
+  ip.checksum = checksum_fold(sum);
 }
 
 void fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
@@ -163,37 +214,50 @@ void fill_ipv6(std::byte* at, uint8_t traffic_class, size_t size) noexcept {
   ip.payload_length = static_cast<uint16_t>(size - sizeof ip);
 }
 
-UdpHeader& udp_header(std::byte* frame, uint8_t header_size) noexcept {
-  return *reinterpret_cast<UdpHeader*>(frame + header_size - sizeof(UdpHeader));
+UdpHeader& udp_header_of(const SealJob& job) noexcept {
+  return *reinterpret_cast<UdpHeader*>(job.text.data() - sizeof(DataHeader) - sizeof(UdpHeader));
 }
 
-// From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher and the UDP checksum. In its caller's
-// loop, by value: what a run has in common stays in registers.
-[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping with,
-                                              uint64_t counter, size_t padded, uint8_t traffic_class) noexcept {
-  const size_t size = rte_pktmbuf_data_len(m);
-  const auto head = static_cast<uint16_t>(with.header_size + sizeof(DataHeader));
-  const auto tail = static_cast<uint16_t>(padded - size + kTagSize);
-  m = with_room(context, m, head, tail);
+// Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
+[[gnu::always_inline]] inline void lay_out(SealJob& job, const Secret<32>& key, uint64_t nonce, Bytes text,
+                                           uint64_t sum) noexcept {
+  job.key = &key;
+  job.nonce = nonce;
+  job.text = text;
+  job.tag = text.data() + text.size();
+  job.sum = checksum_fold_to_32(sum);
+}
+
+// From an IP packet (or nothing: a keepalive) to a frame that lacks the cipher, and the UDP checksum: in the job is the
+// sum of all in front of the text.
+[[gnu::always_inline]] inline rte_mbuf* frame(WorkerContext& context, rte_mbuf* m, const Wrapping& with,
+                                              uint64_t counter, size_t padded, uint8_t traffic_class,
+                                              SealJob& job) noexcept {
+  const size_t size = rte_pktmbuf_data_len(m), head = with.header_size + sizeof(DataHeader);
+  m = with_room(context, m, static_cast<uint16_t>(head), static_cast<uint16_t>(padded - size + kTagSize));
   if (m == nullptr) [[unlikely]]
     return nullptr;
+  auto* const text = rte_pktmbuf_mtod(m, std::byte*);
   static_assert(kTagSize == 16, "less than 16 bytes of padding, and then the tag");
-  std::memset(rte_pktmbuf_mtod_offset(m, std::byte*, size), 0, kTagSize);
-  const size_t message_size = sizeof(DataHeader) + size + tail;
-  std::byte* at = grow(m, head, tail);
-  copy_outer_headers(at, with);
-  const size_t l3_size = with.header_size - with.l3_offset + message_size;
-  if (with.family == Family::kIpv4) {
-    fill_ipv4(context, at + with.l3_offset, with.outer, traffic_class, l3_size);
+  std::memset(text + size, 0, kTagSize);
+  std::byte* const at = text - head;
+  copy_outer_headers(at, with.outer);
+  const size_t l4_size = sizeof(UdpHeader) + kDataOverhead + padded;
+  const size_t l3_size = with.l3_headers + kDataOverhead + padded;
+  if (with.l3_headers == sizeof(Ipv4Header) + sizeof(UdpHeader)) [[likely]] {
+    fill_ipv4(context, text - sizeof(DataHeader) - with.l3_headers, with.outer, traffic_class, l3_size);
   } else {
-    fill_ipv6(at + with.l3_offset, traffic_class, l3_size);
+    fill_ipv6(text - sizeof(DataHeader) - with.l3_headers, traffic_class, l3_size);
   }
-  udp_header(at, with.header_size).length = static_cast<uint16_t>(sizeof(UdpHeader) + message_size);
-  auto& header = *reinterpret_cast<DataHeader*>(at + with.header_size);
-  header.type = static_cast<uint32_t>(MessageType::kData);
-  header.receiver_index = with.receiver_index;
-  header.counter = counter;
-  meta(m).message.counter = counter;
+  const be16 length(static_cast<uint16_t>(l4_size));
+  const le64 number(counter);
+  std::memcpy(text - sizeof(DataHeader), &with.start, sizeof with.start);
+  std::memcpy(text - sizeof number, &number, sizeof number);
+  m->data_off = static_cast<uint16_t>(m->data_off - head);
+  resize(m, head + padded + kTagSize);
+  // The length counts twice: in the header and in the pseudo header.
+  lay_out(job, with.keypair.send_key, counter, {text, padded}, with.sum + halves(counter) + 2 * checksum_word(length));
+  udp_header_of(job).length = length;
   return m;
 }
 
@@ -203,59 +267,70 @@ uint8_t outer_class_of(const TunnelView& tunnel, rte_mbuf* m) noexcept {
   return static_cast<uint8_t>((inner & tunnel.dscp_copied) | tunnel.dscp_fixed | ecn_encapsulate(inner & kEcnMask));
 }
 
+// What does not depend on the frame of what a port needs to add up UDP checksums.
+class Offload {
+ public:
+  Offload() = default;
+  explicit Offload(const Wrapping& with) noexcept : by_socket_(with.outer.by_socket) {
+    const bool ipv4 = with.l3_headers == sizeof(Ipv4Header) + sizeof(UdpHeader);
+    flags_ = RTE_MBUF_F_TX_UDP_CKSUM | (ipv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+    layers_ = rte_mbuf_tx_offload(with.outer.l3_offset, ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header), 0, 0, 0, 0, 0);
+    const auto& udp =
+        *reinterpret_cast<const UdpHeader*>(with.outer.header.data() + with.header_size - sizeof(UdpHeader));
+    // RFC 1624: what is taken away is added as its complement.
+    pseudo_ = with.outer.udp_sum + (UINT16_MAX - checksum_word(udp.source_port)) +
+              (UINT16_MAX - checksum_word(udp.destination_port));
+  }
+  // The port fills in the checksum; the field starts as the pseudo header's sum.
+  void ask(rte_mbuf* m, UdpHeader& udp) const noexcept {
+    if (by_socket_) return;  // Linux makes a header of its own
+    m->tx_offload = layers_;
+    m->ol_flags |= flags_;
+    udp.checksum = static_cast<uint16_t>(~checksum_fold(pseudo_ + checksum_word(udp.length)));
+  }
+
+ private:
+  bool by_socket_ = true;
+  uint64_t flags_ = 0, layers_ = 0;
+  uint32_t pseudo_ = 0;
+};
+
 // Packets for one keypair leave by one way, unless it has just changed.
 struct Sending {
   const Keypair* keypair;
   const OuterRoute* outer;
   bool operator==(const Sending&) const = default;
 };
-Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).message.outer}; }
+Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).way.outer}; }
 
-// Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
-[[gnu::always_inline]] inline void lay_out(SealJob& job, const Secret<32>& key, uint64_t nonce, Bytes text) noexcept {
-  job.key = &key;
-  job.nonce = nonce;
-  job.text = text;
-  job.tag = text.data() + text.size();
-}
-
-bool fits(rte_mbuf* frame, const OuterRoute& outer) noexcept {
-  return outer.mtu == 0 || size_t{rte_pktmbuf_data_len(frame)} - outer.l3_offset <= outer.mtu;
-}
-
-// Whether its port adds up the UDP checksums of frames that fit.
-bool port_adds_up(const WorkerContext& context, const OuterRoute& outer) noexcept {
-  return context.transmit->offloads(outer.port).udp_checksum;
-}
-
-// jobs[i] becomes packets.packets[i]'s. Says whether there is a frame whose port does not add up its UDP checksum.
+// The jobs are those of the packets that are left, in their order. Says whether there is a frame whose port does not
+// add up its UDP checksum.
 Sums frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexcept {
   const std::span<rte_mbuf*> ready = packets.all();
   Sums sums = Sums::kUnwanted;
   packets.count = 0;  // frames are written over the packets that have been seen
   for_each_run(ready, sending_of, [&](std::span<rte_mbuf*> run) {
-    const Wrapping with(run[0]);
-    const Secret<32>& key = keypair_of(run[0])->send_key;
-    const TunnelView& tunnel = context.published->tunnels[peer_of(run[0])->tunnel.value];
-    const uint16_t limit = std::min(tunnel.mtu, with.outer.inner_mtu);
-    const bool offload = port_adds_up(context, with.outer);
+    const Wrapping with(context, run[0]);
+    const Offload offload = with.not_added_up != 0 ? Offload(with) : Offload();
     auto [numbered, counter] = reserve_nonces(context, run);
+    rte_mbuf** out = packets.packets + packets.count;
     for (rte_mbuf* m : numbered) {
-      const size_t padded = padded_size(rte_pktmbuf_data_len(m), limit);
-      m = frame(context, m, with, counter, padded, outer_class_of(tunnel, m));
-      if (m != nullptr) [[likely]] {
-        lay_out(jobs[packets.count], key, counter,
-                {rte_pktmbuf_mtod_offset(m, std::byte*, with.header_size + sizeof(DataHeader)), padded});
-        if (!offload || !fits(m, with.outer)) sums = Sums::kWanted;
-        packets.push(m);
+      const size_t padded = padded_size(rte_pktmbuf_data_len(m), with.limit);
+      m = frame(context, m, with, counter++, padded, outer_class_of(with.tunnel, m), *jobs);
+      if (m == nullptr) [[unlikely]]
+        continue;
+      if (padded < with.not_added_up) {
+        offload.ask(m, udp_header_of(*jobs));
+      } else {
+        sums = Sums::kWanted;
       }
-      ++counter;
+      *out++ = m;
+      ++jobs;
     }
+    packets.count = static_cast<unsigned>(out - packets.packets);
   });
   return sums;
 }
-
-Bytes message_in(rte_mbuf* frame) noexcept { return bytes_of(frame).subspan(meta(frame).message.outer->header_size); }
 
 // The jobs' cipher work, open to all workers; finish_seals() goes on with the frames. False: they are still the
 // caller's.
@@ -276,39 +351,15 @@ bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob
 
 // --- finish_outer ---
 
-// The length counts twice: in the header and in the pseudo header. Zero would mean "no checksum" (RFC 768).
-uint16_t udp_checksum(const OuterRoute& outer, be16 length, uint64_t message_sum) noexcept {
-  const uint64_t all = outer.udp_sum + message_sum + 2 * checksum_word(length);
-  const uint16_t sum = checksum_fold(checksum_fold_to_32(all));
-  return sum != 0 ? sum : 0xffff;
-}
-
-// The port fills in the checksum; the field starts as the pseudo header's sum.
-void offload_udp_checksum(rte_mbuf* m, UdpHeader& udp, const OuterRoute& outer) noexcept {
-  const auto* ip = rte_pktmbuf_mtod_offset(m, const std::byte*, outer.l3_offset);
-  const bool ipv4 = version_of({ip, 1}) == Family::kIpv4;
-  m->l2_len = outer.l3_offset & 0x7f;
-  m->l3_len = ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
-  m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM | (ipv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
-  const uint16_t pseudo = ipv4 ? rte_ipv4_phdr_cksum(reinterpret_cast<const rte_ipv4_hdr*>(ip), m->ol_flags)
-                               : rte_ipv6_phdr_cksum(reinterpret_cast<const rte_ipv6_hdr*>(ip), m->ol_flags);
-  udp.checksum = rte_be_to_cpu_16(pseudo);
-}
-
-void fill_udp_checksum(rte_mbuf* m, const OuterRoute& outer, bool by_port) noexcept {
-  auto* const frame = rte_pktmbuf_mtod(m, std::byte*);
-  UdpHeader& udp = udp_header(frame, outer.header_size);
-  if (by_port) {
-    if (!outer.by_socket) offload_udp_checksum(m, udp, outer);  // else Linux makes a header of its own
-    return;
-  }
-  const uint64_t header_sum = checksum_of<sizeof(DataHeader)>(frame + outer.header_size);
-  udp.checksum = udp_checksum(outer, udp.length, header_sum + meta(m).partial_sum);
+// Zero would mean "no checksum" (RFC 768).
+void fill_udp_checksum(const SealJob& job) noexcept {
+  const uint16_t sum = checksum_fold(job.sum);
+  udp_header_of(job).checksum = sum != 0 ? sum : uint16_t{0xffff};
 }
 
 // The outer path is too narrow: DF is clear, and we are the source, so we may split.
 void transmit_in_fragments(WorkerContext& context, rte_mbuf* m) noexcept {
-  const OuterRoute& outer = *meta(m).message.outer;
+  const OuterRoute& outer = *meta(m).way.outer;
   const uint8_t l2_size = outer.l3_offset;
   rte_pktmbuf_adj(m, l2_size);
   const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
@@ -328,38 +379,40 @@ void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t coun
   if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
-// Consecutive messages under one keypair, by one way.
-void finish_run(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+// Consecutive messages under one keypair, by one way, and their jobs.
+void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, const SealJob* jobs) noexcept {
   Peer& peer = *peer_of(run[0]);
-  const OuterRoute& outer = *meta(run[0]).message.outer;
-  const bool offload = port_adds_up(context, outer);
-  const size_t header_size = outer.header_size;
+  Keypair& keypair = *keypair_of(run[0]);
+  const OuterRoute& outer = *meta(run[0]).way.outer;
+  const size_t limit = too_large_text(outer), not_added_up = text_not_added_up(context, outer);
   const auto messages = static_cast<uint32_t>(run.size());
-  uint64_t bytes = 0;
+  uint64_t text = 0;
   uint32_t keepalives = 0, too_large = 0;
-  for (rte_mbuf* m : run) {
-    const bool fits_path = fits(m, outer);
-    fill_udp_checksum(m, outer, offload && fits_path);
-    const size_t size = rte_pktmbuf_data_len(m) - header_size;
-    bytes += size;
-    keepalives += size == kDataOverhead;
-    too_large += !fits_path;
+  for (const SealJob& job : std::span(jobs, run.size())) {
+    const size_t size = job.text.size();
+    text += size;
+    keepalives += size == 0;
+    too_large += size >= limit;
+    if (size >= not_added_up) fill_udp_checksum(job);
   }
-  keypair_of(run[0])->tx_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  add(context, keypair.tx_bytes, text + messages * kDataOverhead);
   note_sent(context, peer, {.messages = messages, .data = messages - keepalives});
-  ask_for_rekey(context, *keypair_of(run[0]), meta(run.back()).message.counter);
+  ask_for_rekey(context, keypair, jobs[run.size() - 1].nonce);
   if (too_large == 0) return context.transmit->push(outer.port, run);
-  for (rte_mbuf* m : run) {
-    if (fits(m, outer)) {
-      context.transmit->push(outer.port, m);
+  for (size_t i = 0; i < run.size(); ++i) {
+    if (jobs[i].text.size() < limit) {
+      context.transmit->push(outer.port, run[i]);
     } else {
-      transmit_in_fragments(context, m);
+      transmit_in_fragments(context, run[i]);
     }
   }
 }
 
-void finish_outer(WorkerContext& context, Burst& frames) noexcept {
-  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) { finish_run(context, run); });
+void finish_outer(WorkerContext& context, Burst& frames, const SealJob* jobs) noexcept {
+  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) {
+    finish_run(context, run, jobs);
+    jobs += run.size();
+  });
 }
 
 void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
@@ -374,10 +427,8 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
     if (spread_seals(context, packets, jobs, sums, clock)) return;
   }
   context.engine->seal(jobs, sums);
-  if (sums == Sums::kWanted)
-    for (unsigned i = 0; i < n; ++i) meta(packets.packets[i]).partial_sum = jobs[i].sum;
   clock.finished(Stage::seal_burst, n);
-  finish_outer(context, packets);
+  finish_outer(context, packets, jobs.data());
   clock.finished(Stage::finish_outer, n);
   packets.count = 0;
 }
@@ -428,7 +479,6 @@ void prefetch_edges(rte_mbuf* m, const OuterRoute& outer) noexcept {
   const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
   prefetch_lines(packet - outer.header_size - sizeof(DataHeader));
   prefetch_lines(packet + rte_pktmbuf_data_len(m) + kTagSize);
-  prefetch_lines(outer.header.data() + outer.header_size);  // over IPv6 another line than that of header_size
 }
 
 // Collects packets that are ready to be sealed; a full burst is sealed at once.
@@ -444,8 +494,8 @@ class Departure {
   void add_as_it_is(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
     PacketMeta& about = meta(m);
     about.keypair = way.keypair;
-    about.message.outer = way.outer;
-    about.message.to_peer = &peer;
+    about.way.outer = way.outer;
+    about.way.peer = &peer;
     prefetch_edges(m, *way.outer);
     ready_.push(m);
     if (ready_.full()) finish();
@@ -513,6 +563,7 @@ void send_run(WorkerContext& context, Peer& peer, std::span<rte_mbuf*> run, Depa
     for (rte_mbuf* m : run) stage(context, peer, m);
     return;
   }
+  prefetch_lines(way.outer->header.data() + way.outer->header_size);  // over IPv6 another line than its state's
   departure.add_staged(peer, way);
   for (rte_mbuf* m : run) departure.add(m, peer, way);
 }
@@ -542,22 +593,20 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   probe.push(m);
   const Numbered numbered = reserve_nonces(context, probe.all());
   if (numbered.packets.empty()) return;
-  const OuterRoute& outer = *meta(m).message.outer;
-  const size_t size = rte_pktmbuf_data_len(m);
-  m = frame(context, m, Wrapping(m), numbered.first, size, 0);
-  if (m == nullptr) return;
+  const Wrapping with(context, m);
   SealJob job;
-  lay_out(job, keypair_of(m)->send_key, numbered.first,
-          {rte_pktmbuf_mtod_offset(m, std::byte*, outer.header_size + sizeof(DataHeader)), size});
-  context.engine->seal({&job, 1}, Sums::kWanted);
-  meta(m).partial_sum = job.sum;
-  fill_udp_checksum(m, outer, port_adds_up(context, outer) && fits(m, outer));
-  forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, outer.l3_offset));
+  m = frame(context, m, with, numbered.first, rte_pktmbuf_data_len(m), 0, job);
+  if (m == nullptr) return;
+  const bool by_port = job.text.size() < with.not_added_up;
+  if (by_port) Offload(with).ask(m, udp_header_of(job));
+  context.engine->seal({&job, 1}, by_port ? Sums::kUnwanted : Sums::kWanted);
+  if (!by_port) fill_udp_checksum(job);
+  forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, with.outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
   Peer& peer = *peer_of(m);
-  keypair_of(m)->tx_bytes.fetch_add(message_in(m).size(), std::memory_order_relaxed);
+  add(context, keypair_of(m)->tx_bytes, job.text.size() + kDataOverhead);
   note_sent(context, peer, {.messages = 1, .data = 0});
-  context.transmit->push(outer.port, m);
+  context.transmit->push(with.outer.port, m);
 }
 
 }  // namespace
@@ -566,12 +615,13 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
   while (context.spread->under_way(Cipher::kSeal) > leave) {
     const Spread::Joined joined = context.spread->join(Cipher::kSeal);
     Burst frames;
+    JobRoom<SealJob> jobs;
     joined.for_each([&](rte_mbuf* m, unsigned i) {
-      meta(m).partial_sum = joined.work.seal[i].sum;
+      jobs.data()[frames.count] = joined.work.seal[i];
       frames.push(m);
     });
     clock.finished(Stage::seal_burst, frames.count);
-    finish_outer(context, frames);
+    finish_outer(context, frames, jobs.data());
     clock.finished(Stage::finish_outer, frames.count);
   }
 }
@@ -580,10 +630,11 @@ void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noex
   ToPeer room[kMaxBurst];
   Departure departure(context, clock);
   for (const ToPeer& to : find_peers(*context.peers, packets.all(), room)) {
+    const std::span run(to.packets, to.count);
     if (to.peer != nullptr) {
-      send_run(context, *to.peer, to.packets, departure);
+      send_run(context, *to.peer, run, departure);
     } else {
-      reject_unowned(context, to.packets);
+      reject_unowned(context, run);
     }
   }
   departure.finish();
@@ -650,7 +701,7 @@ void send_probe(WorkerContext& context, PeerId id, rte_mbuf* plaintext) noexcept
     return rte_pktmbuf_free(plaintext);
   PacketMeta& about = meta(plaintext);
   about = {.from = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id}, .peer = id, .keypair = keypair};
-  about.message = {.outer = outer, .to_peer = peer, .counter = 0};
+  about.way = {.outer = outer, .peer = peer};
   seal_and_transmit_probe(context, plaintext);
 }
 

@@ -70,6 +70,7 @@ struct FlowVerdict {
   uint32_t destination_owner;  // into a tunnel: the slot of the peer it goes to, PrefixView::kNone: there is none
   uint16_t mtu;                // the largest packet that next_hop takes; UINT16_MAX: nobody knows a limit
   Drop source_fault;           // what a router has against its source; Drop::count_: nothing
+  uint32_t version;            // the memory's own (recent_flows.h)
 };
 
 struct PacketMeta {
@@ -83,20 +84,19 @@ struct PacketMeta {
   PeerId peer;          // kNoEndpoint, staged packets
   union {
     rte_mbuf* next;  // chain of staged packets (owned by the chain)
-    // A data message's UDP checksum is added up in two parts, here one of them, not folded (checksum_add). On the way
-    // in of all but ciphertext and tag; 0: the checksum has been verified. On the way out of those, as the cipher gives
-    // it.
+    // Of a data message on its way in: the part of its UDP checksum (checksum_add) that stands in front of the
+    // ciphertext; the cipher adds the rest. 0: the checksum has been verified.
     uint32_t partial_sum;
   };
   // Only within a poll.
   Keypair* keypair;
   union {
     FlowVerdict flow;  // an IP packet, from find_flows on
-    struct {           // a message; on the way out, from route_to_peer on
+    uint64_t counter;  // a message on the way in, from open_burst on
+    struct {           // on the way out, from route_to_peer on
       const OuterRoute* outer;
-      Peer* to_peer;
-      uint64_t counter;
-    } message;
+      Peer* peer;
+    } way;
   };
 };
 
@@ -116,10 +116,6 @@ inline std::byte* grow_front(rte_mbuf* m, size_t n) noexcept {
   m->data_len = static_cast<uint16_t>(m->data_len + n);
   m->pkt_len = m->data_len;
   return rte_pktmbuf_mtod(m, std::byte*);
-}
-inline std::byte* grow(rte_mbuf* m, size_t front, size_t back) noexcept {
-  m->data_len = static_cast<uint16_t>(m->data_len + back);
-  return grow_front(m, front);
 }
 inline void cut_front(rte_mbuf* m, size_t n) noexcept {
   m->data_off = static_cast<uint16_t>(m->data_off + n);

@@ -58,7 +58,8 @@ FlowVerdict verdict_of(const WorkerContext& context, rte_mbuf* m, uint32_t route
                       .source_owner = PrefixView::kNone,
                       .destination_owner = PrefixView::kNone,
                       .mtu = UINT16_MAX,
-                      .source_fault = Drop::count_};
+                      .source_fault = Drop::count_,
+                      .version = 0};
   const Origin origin = meta(m).from.origin;
   if (origin == Origin::kTunnel) return verdict;
   verdict.next_hop = &next_hop_of(context.published->fib, route, m);
@@ -107,32 +108,19 @@ uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, co
 
 }  // namespace
 
-void RecentFlows::forget() noexcept {
-  for (Flow& flow : flows_) flow.from.zero = 0xff;  // nobody's
-}
-
-template <>
-inline RecentFlows::Ipv4Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
-  Ipv4Pair pair;
-  std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv4Header, source)), sizeof pair);
-  return pair;
-}
-template <>
-inline RecentFlows::Ipv6Pair RecentFlows::pair_of(rte_mbuf* m) noexcept {
-  Ipv6Pair pair;
-  std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, offsetof(Ipv6Header, source)), sizeof pair);
-  return pair;
-}
-
 template <class Pair>
 [[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m) const noexcept {
   const Pair pair = pair_of<Pair>(m);
   const Flow& flow = flows_[place_of(pair)];
   Pair known;
   std::memcpy(&known, &flow.addresses, sizeof known);
-  if (known != pair || flow.from != meta(m).from) return false;
+  if (known != pair || flow.from != meta(m).from || flow.verdict.version != version_) return false;
   meta(m).flow = flow.verdict;
   return true;
+}
+
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m) const noexcept {
+  return meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m) : recall<Ipv6Pair>(m);
 }
 
 template <class Pair>
@@ -142,6 +130,7 @@ void RecentFlows::keep(rte_mbuf* m) noexcept {
   std::memcpy(&flow.addresses, &pair, sizeof pair);
   flow.from = meta(m).from;
   flow.verdict = meta(m).flow;
+  flow.verdict.version = version_;
 }
 
 void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
@@ -165,8 +154,7 @@ void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packet
   rte_mbuf* unknown[kMaxBurst];
   unsigned count = 0;
   for (rte_mbuf* m : packets) {
-    const bool known = meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m) : recall<Ipv6Pair>(m);
-    if (!known) [[unlikely]]
+    if (!recall(m)) [[unlikely]]
       unknown[count++] = m;
   }
   if (count != 0) learn(context, {unknown, count});

@@ -1,17 +1,19 @@
 // What the tables say of IP packets: the forwarding table of their destination and of their source, the allowed IPs of
 // the tunnel they come from or go into. All of it follows from where a packet has come from and its two addresses, and
-// packets come in flows: the latest answers are remembered, so that most packets cost one look at one cache line. What
-// is not remembered is looked up as a burst; a flood of ever new addresses costs that look more. One worker's thread
-// only.
+// packets come in flows: the latest answers are remembered, so that most packets cost one look at one cache line, which
+// was asked for ahead: as many flows as tens of thousands of peers have do not stay in the caches. What is not
+// remembered is looked up as a burst; a flood of ever new addresses costs that look more. One worker's thread only.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 
 #include "dataplane/pipeline/packet.h"
+#include "dataplane/pipeline/prefetch.h"
+#include "dataplane/session/zero_pages.h"
 
 namespace sluice {
 
@@ -19,13 +21,17 @@ struct WorkerContext;
 
 class RecentFlows {
  public:
-  RecentFlows() noexcept { forget(); }
-
   // Answers are those of what is published: with that they have to go.
-  void forget() noexcept;
+  void forget() noexcept { ++version_; }
 
-  // Packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow.
+  // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
+  // find() will look at it in a moment.
+  void prefetch(rte_mbuf* m) const noexcept {
+    const size_t place =
+        meta(m).from.family == Family::kIpv4 ? place_of(pair_of<Ipv4Pair>(m)) : place_of(pair_of<Ipv6Pair>(m));
+    rte_prefetch0(&flows_[place]);
+  }
 
  private:
   // Source and destination, which follow each other in both headers.
@@ -40,14 +46,16 @@ class RecentFlows {
   struct alignas(64) Flow {  // a cache line
     Ipv6Pair addresses;      // of IPv4: in the first part
     Arrival from;
-    FlowVerdict verdict;
+    FlowVerdict verdict;  // verdict.version: of what was published then; 0: nobody's
   };
   static_assert(sizeof(Flow) == 64);
-  static constexpr size_t kFlows = 1024;  // directly mapped
+  static constexpr unsigned kPlaceBits = 18;
+  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // directly mapped, 16 MiB, taken as far as they are used
 
-  // 2^64 divided by the golden ratio (Knuth, section 6.4).
+  // 2^64 divided by the golden ratio (Knuth, section 6.4). The upper bits of a product are those that depend on all of
+  // its factor, so on the last byte of an address, too.
   static constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
-  static size_t place_of(uint64_t hash) noexcept { return (hash * kFactor >> 32) % kFlows; }
+  static size_t place_of(uint64_t hash) noexcept { return hash * kFactor >> (64 - kPlaceBits); }
   static size_t place_of(const Ipv4Pair& pair) noexcept { return place_of(pair.both); }
   static size_t place_of(const Ipv6Pair& pair) noexcept {
     uint64_t hash = 0;
@@ -55,14 +63,23 @@ class RecentFlows {
     return place_of(hash);
   }
   template <class Pair>
-  static Pair pair_of(rte_mbuf* m) noexcept;
+  static Pair pair_of(rte_mbuf* m) noexcept {
+    constexpr size_t kSource =
+        std::is_same_v<Pair, Ipv4Pair> ? offsetof(Ipv4Header, source) : offsetof(Ipv6Header, source);
+    Pair pair;
+    std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, kSource), sizeof pair);
+    return pair;
+  }
+  bool recall(rte_mbuf* m) const noexcept;
   template <class Pair>
   bool recall(rte_mbuf* m) const noexcept;
   template <class Pair>
   void keep(rte_mbuf* m) noexcept;
   void learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
 
-  std::array<Flow, kFlows> flows_;
+  ZeroPages<Flow> flows_{kFlows};
+  uint32_t version_ =
+      1;  // comes again after 2^32 publications: then what was not asked for all that time would be wrong
 };
 
 }  // namespace sluice

@@ -19,7 +19,7 @@ namespace sluice {
 void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept;
 
 // The same for ports that the kernel has done part of the work for (Port::Carries): UDP datagrams to our listen port,
-// found good, enter at split_by_type; packets that Linux has routed into a tunnel, at route_to_peer. Nobody else's
+// found good, enter at find_sessions; packets that Linux has routed into a tunnel, at route_to_peer. Nobody else's
 // packets are on such ports: nothing is looked up.
 void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept;
 void process_packets(WorkerContext& context, PortId in, Burst& packets) noexcept;

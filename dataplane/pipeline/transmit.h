@@ -4,6 +4,7 @@
 
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
@@ -27,14 +28,19 @@ class TransmitQueues {
   void push(PortId port, rte_mbuf* frame) noexcept {
     if (!exists(port)) [[unlikely]]
       return drop(frame);
-    add(queues_[port.value], frame);
+    add(queues_[port.value], {&frame, 1});
   }
   void push(PortId port, std::span<rte_mbuf* const> frames) noexcept {
     if (!exists(port)) [[unlikely]] {
       for (rte_mbuf* frame : frames) drop(frame);
       return;
     }
-    for (rte_mbuf* frame : frames) add(queues_[port.value], frame);
+    Queue& queue = queues_[port.value];
+    while (!frames.empty()) {
+      const size_t n = std::min<size_t>(frames.size(), kCapacity - queue.count);
+      add(queue, frames.first(n));
+      frames = frames.subspan(n);
+    }
   }
   // Hands everything to the ports and returns how many packets they took. What a port does not take after a few
   // attempts is dropped.
@@ -61,9 +67,13 @@ class TransmitQueues {
   };
 
   bool exists(PortId port) const noexcept { return port.value < ports_ && queues_[port.value].port != nullptr; }
-  void add(Queue& queue, rte_mbuf* frame) noexcept {
-    frame->ol_flags &= kKeptFlags;
-    queue.frames[queue.count++] = frame;
+  void add(Queue& queue, std::span<rte_mbuf* const> frames) noexcept {  // there is room
+    rte_mbuf** to = queue.frames.data() + queue.count;
+    for (rte_mbuf* frame : frames) {
+      frame->ol_flags &= kKeptFlags;
+      *to++ = frame;
+    }
+    queue.count += static_cast<unsigned>(frames.size());
     if (queue.count == kCapacity) transmitted_ += flush(queue);
   }
   unsigned flush(Queue& queue) noexcept;

@@ -140,10 +140,13 @@ inline std::optional<size_t> inner_length(ConstBytes plaintext) noexcept {
 void embed_scope(std::array<uint8_t, 16>& address, uint32_t scope) noexcept;
 uint32_t extract_scope(std::array<uint8_t, 16>& address) noexcept;  // and clears it; 0: none, or not link-local
 
-// Whether the checksum of an IPv4 header is right; all of header_size() is there.
+// Whether the checksum of an IPv4 header is right: of one without options; of any, all of header_size() is there.
+[[gnu::always_inline]] inline bool ipv4_sum_holds(const Ipv4Header& header) noexcept {
+  return checksum_fold(checksum_of<sizeof header>(&header)) == 0;
+}
 [[gnu::always_inline]] inline bool ipv4_checksum_holds(const Ipv4Header& header) noexcept {
   if (header.has_no_options()) [[likely]]
-    return checksum_fold(checksum_of<sizeof header>(&header)) == 0;
+    return ipv4_sum_holds(header);
   return checksum_fold(checksum_add({reinterpret_cast<const std::byte*>(&header), header.header_size()})) == 0;
 }
 uint16_t ipv4_header_checksum(const Ipv4Header& header) noexcept;

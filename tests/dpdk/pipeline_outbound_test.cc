@@ -73,6 +73,22 @@ TEST_P(Outbound, SealsWhatItForwards) {
   }
 }
 
+// The headers of a way through a socket are shorter than any frame's: nothing of them may reach into the text.
+TEST_P(Outbound, SealsWhatLeavesThroughASocket) {
+  RemoteSession& session = bench.add_session(bench.peer());
+  for (const char* endpoint : {"198.51.100.2", "2001:db8::2"}) {
+    const IpAddress remote = *parse_address(endpoint);
+    bench.outer_of(bench.peer()) = socket_route(kWan, {remote, 51820}, {}, kListenPort);
+    send();
+    EXPECT_EQ(bench.drops(), Drops{});
+    const auto packets = bench.transmitted(kWan);
+    ASSERT_EQ(packets.size(), 1u);
+    const size_t headers = (remote.is_ipv4() ? sizeof(Ipv4Header) : sizeof(Ipv6Header)) + sizeof(UdpHeader);
+    const Octets message(packets[0].begin() + static_cast<ptrdiff_t>(headers), packets[0].end());
+    EXPECT_EQ(session.open(message), padded(packet(64, {.ttl = 63}), 96));
+  }
+}
+
 TEST_P(Outbound, PaddingStopsAtTheMtu) {  // D-05
   RemoteSession& session = bench.add_session(bench.peer());
   const auto file = load_vectors("small.json");

@@ -118,6 +118,7 @@ class RecentFlowsTest : public ::testing::Test {
 
 TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
   std::set<decltype(as_tuple({}))> different;
+  const auto forgetting = std::make_unique<RecentFlows>();
   for (int round = 0; round < 20; ++round) {
     publish();
     for (int burst = 0; burst < 100; ++burst) {
@@ -125,10 +126,9 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
       remembering_->find(*context_, packets_);
       std::vector<FlowVerdict> remembered;
       for (rte_mbuf* m : packets_) remembered.push_back(meta(m).flow);
-      const auto fresh = std::make_unique<RecentFlows>();
       for (rte_mbuf*& m : packets_) {
-        fresh->forget();
-        fresh->find(*context_, {&m, 1});
+        forgetting->forget();
+        forgetting->find(*context_, {&m, 1});
       }
       for (size_t i = 0; i < packets_.size(); ++i) {
         const FlowVerdict& expected = meta(packets_[i]).flow;

@@ -107,7 +107,25 @@ struct PipelineBench::WorkerParts {
         transmit(bench.port_pointers_, id, drops, stats),
         punts(bench.ports_.size(), *bench.mailboxes_[id.value], drops),
         staged({.peers = 8, .packets = 256}, drops),
-        reassembly(256, drops) {}
+        reassembly(256, drops),
+        context{.id = id,
+                .worker_count = static_cast<uint16_t>(bench.mailboxes_.size()),
+                .now = kStart,
+                .published = &bench.published_,
+                .engine = engine.get(),
+                .pool = bench.pool_.get(),
+                .sessions = &bench.sessions_,
+                .peers = &bench.peers_,
+                .ports = bench.port_pointers_,
+                .mailbox = bench.mailbox_pointers_[id.value],
+                .mailboxes = bench.mailbox_pointers_,
+                .staged = &staged,
+                .reassembly = &reassembly,
+                .transmit = &transmit,
+                .punts = &punts,
+                .drops = &drops,
+                .stats = &stats,
+                .outer_id = id.value} {}
   DropCounters drops;
   WorkerStats stats;
   std::unique_ptr<AeadEngine> engine;
@@ -131,25 +149,6 @@ PipelineBench::PipelineBench(uint16_t workers, std::string_view engine)
   }
   for (uint8_t id = 0; id < workers; ++id) {
     workers_.push_back(std::make_unique<WorkerParts>(*this, WorkerId(id), engine));
-    WorkerParts& parts = *workers_.back();
-    parts.context = {.id = WorkerId(id),
-                     .worker_count = workers,
-                     .now = kStart,
-                     .published = &published_,
-                     .engine = parts.engine.get(),
-                     .pool = pool_.get(),
-                     .sessions = &sessions_,
-                     .peers = &peers_,
-                     .ports = port_pointers_,
-                     .mailbox = mailbox_pointers_[id],
-                     .mailboxes = mailbox_pointers_,
-                     .staged = &parts.staged,
-                     .reassembly = &parts.reassembly,
-                     .transmit = &parts.transmit,
-                     .punts = &parts.punts,
-                     .drops = &parts.drops,
-                     .stats = &parts.stats,
-                     .outer_id = id};
     if (const auto options = forced_spread()) spread_everything(*options, id);
   }
   published_.ports = {{kWan, kWanMac, 1500}, {kLan, kLanMac, 1500}};

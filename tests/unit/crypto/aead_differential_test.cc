@@ -40,6 +40,7 @@ std::vector<std::unique_ptr<AeadEngine>> make_all() {
 struct Message {
   size_t key, misalignment, size;
   uint64_t nonce;
+  uint32_t front;   // sum of what stands in front of it
   int damaged_bit;  // of the sealed message; negative: genuine
   std::array<std::byte, kLongest> plain;
   std::array<std::byte, kRoom> expected, actual;
@@ -64,6 +65,7 @@ class Burst {
       m.misalignment = rng_.below(kMisalignments);
       m.size = kind == 0 ? common : kind == 1 ? internet_mix() : rng_.below(kind == 2 ? 200 : kLongest + 1);
       m.nonce = rng_.next();
+      m.front = rng_.next_u32();
       m.damaged_bit =
           rng_.below(8) == 0 ? static_cast<int>(rng_.below(static_cast<uint32_t>(8 * (m.size + kTagSize)))) : -1;
       rng_.fill(Bytes(m.plain).first(m.size));
@@ -80,8 +82,8 @@ class Burst {
     for (Message& m : used()) {
       const Bytes sealed = m.sealed(m.*room);
       std::copy_n(m.plain.begin(), m.size, sealed.begin());
-      seal_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size});
-      open_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size});
+      seal_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size, m.front});
+      open_.push_back({&keys_[m.key], m.nonce, sealed.first(m.size), sealed.data() + m.size, false, m.front});
     }
     engine.seal(seal_, sums_);
     bool sums_hold = true;
@@ -89,11 +91,11 @@ class Burst {
     for (size_t i = 0; i < count_; ++i) {
       Message& m = messages_[i];
       const Bytes sealed = m.sealed(m.*room);
-      sums_hold &= is_sum(seal_[i].sum, checksum_add(sealed));
+      sums_hold &= is_sum(seal_[i].sum, checksum_add(sealed, m.front));
       sealed_messages.insert(sealed_messages.end(), sealed.begin(), sealed.end());
       if (m.damaged_bit >= 0)
         sealed[static_cast<size_t>(m.damaged_bit / 8)] ^= static_cast<std::byte>(1 << (m.damaged_bit % 8));
-      arrived_sums_[i] = checksum_add(sealed);
+      arrived_sums_[i] = checksum_add(sealed, m.front);
     }
     engine.open(open_, sums_);
     for (size_t i = 0; i < count_; ++i) {
