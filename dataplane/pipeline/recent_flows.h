@@ -78,8 +78,8 @@ class RecentFlows {
   void learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
 
   ZeroPages<Flow> flows_{kFlows};
-  uint32_t version_ =
-      1;  // comes again after 2^32 publications: then what was not asked for all that time would be wrong
+  // Comes again after 2^32 publications: then what was not asked for all that time would be wrong.
+  uint32_t version_ = 1;
 };
 
 }  // namespace sluice
