@@ -29,6 +29,7 @@ class LanesEngine final : public AeadEngine {
     in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kAll);
       authenticate(sums);
+      kernel_.erase_stack();
       for (size_t i = 0; i < burst_.count; ++i) std::memcpy(job_at(i).tag, burst_.tags[i], kTagSize);
       if (sums == Sums::kWanted) hand_over_sums(job_at);
     });
@@ -44,6 +45,7 @@ class LanesEngine final : public AeadEngine {
       wipe(std::as_writable_bytes(std::span(burst_.tags)));  // the right tags of forged texts
       burst_.count = genuine;
       kernel_.apply_keystream(burst_, Blocks::kText);
+      kernel_.erase_stack();
     });
   }
 

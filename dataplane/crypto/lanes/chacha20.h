@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dataplane/crypto/lanes/erase.h"
 #include "dataplane/crypto/lanes/kernel.h"
 
 namespace sluice::lanes {
@@ -19,12 +18,7 @@ namespace sluice::lanes {
 template <class Isa>
 class ChaCha20 {
  public:
-  explicit ChaCha20(Burst& burst) noexcept : burst_(burst) {}
-  ~ChaCha20() {
-    for (Source& source : sources_) erase(source.initial);
-    erase(rows_);
-    erase(behind_.state);
-  }
+  explicit ChaCha20(Burst& burst) noexcept : burst_(burst) {}  // on the stack: erase_stack() clears it
   ChaCha20(const ChaCha20&) = delete;
   ChaCha20& operator=(const ChaCha20&) = delete;
 
@@ -324,7 +318,6 @@ class ChaCha20 {
     for (size_t packet = first; packet < burst_.count; ++packet)
       for (unsigned i = 0; i < 8; ++i)
         __builtin_memcpy(&burst_.one_time_keys[i][packet], first_blocks_[packet - first].bytes + 4 * i, 4);
-    for (size_t packet = first; packet < burst_.count; ++packet) erase(first_blocks_[packet - first]);
   }
 
   Burst& burst_;

@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dataplane/crypto/lanes/erase.h"
-
 namespace sluice::lanes {
 
 struct Avx512 {

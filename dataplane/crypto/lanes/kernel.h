@@ -31,6 +31,8 @@ struct Kernel {
   void (*apply_keystream)(Burst&, Blocks) noexcept;  // reads keys and nonces; may write to unused entries of the burst
   void (*authenticate)(Burst&) noexcept;             // tags of the texts as they are; erases the one-time keys
   void (*authenticate_and_add_up)(Burst&) noexcept;  // sums as well
+  // Clears what these have left on the stack; called where they were called from, once for all of a burst's steps.
+  void (*erase_stack)() noexcept;
 };
 
 // nullptr: not on this CPU.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "dataplane/crypto/lanes/chacha20.h"
-#include "dataplane/crypto/lanes/erase.h"
+#include "dataplane/crypto/lanes/erase_stack.h"
 #include "dataplane/crypto/lanes/kernel.h"
 #include "dataplane/crypto/lanes/poly1305.h"
 
@@ -11,18 +11,16 @@ namespace sluice::lanes {
 template <class Isa>
 void apply_keystream(Burst& burst, Blocks blocks) noexcept {
   ChaCha20<Isa>(burst).apply(blocks);
-  erase_stack<Isa>();
 }
 
 template <class Field, class FieldOfParts, bool kAddUp>
 void authenticate(Burst& burst) noexcept {
   Poly1305<Field, FieldOfParts, kAddUp>::authenticate(burst);
-  erase_stack<typename Field::Isa>();
 }
 
 // The second field is the one for packets in several lanes (poly1305_parts.h).
 template <class Field, class FieldOfParts = Field>
 inline constexpr Kernel kKernel = {apply_keystream<typename Field::Isa>, authenticate<Field, FieldOfParts, false>,
-                                   authenticate<Field, FieldOfParts, true>};
+                                   authenticate<Field, FieldOfParts, true>, erase_stack<typename Field::Isa>};
 
 }  // namespace sluice::lanes

@@ -39,7 +39,7 @@ class Poly1305 {
   using Longs = typename Isa::Longs;
   using Steps = Poly1305Steps<Isa>;
   using Parts = Poly1305Parts<FieldOfParts, kAddUp>;
-  using Sums = LaneSums<Isa, kAddUp>;
+  using Sums = LaneSums<Isa, typename Field::Sum, kAddUp>;
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
   static constexpr unsigned kLanes = Isa::kLongs;

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dataplane/crypto/lanes/erase.h"
 #include "dataplane/crypto/lanes/kernel.h"
 #include "dataplane/crypto/lanes/poly1305_steps.h"
 
@@ -54,7 +53,7 @@ class Poly1305Parts {
   using Number = typename Field::Number;
   using Factor = typename Field::Factor;
   using Steps = Poly1305Steps<Isa>;
-  using Sums = LaneSums<Isa, kAddUp>;
+  using Sums = LaneSums<Isa, SumOfWords<Isa>, kAddUp>;  // of which the lengths can be taken away again
   static constexpr unsigned kLanes = Isa::kLongs;
   static constexpr size_t kBlock = Steps::kBlock;
   static constexpr std::byte kNothing[kBlock] = {};
@@ -87,11 +86,6 @@ class Poly1305Parts {
     set_factors();
   }
 
-  ~Poly1305Parts() {
-    erase(n_);
-    erase(factor_);
-    erase(last_factor_);
-  }
   Poly1305Parts(const Poly1305Parts&) = delete;
   Poly1305Parts& operator=(const Poly1305Parts&) = delete;
 
@@ -224,7 +218,6 @@ class Poly1305Parts {
       n_.limb[i] = Isa::load(limbs);
     }
     n_ = Field::carried(n_);
-    erase(limbs);
   }
 
   Number n_;

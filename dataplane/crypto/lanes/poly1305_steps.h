@@ -3,31 +3,48 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "dataplane/crypto/lanes/kernel.h"
 
 namespace sluice::lanes {
 
-// The sum of the 32-bit words that every lane authenticates, for the Internet checksum, if anybody wants it.
-template <class Isa, bool kAddUp>
-class LaneSums {
+// The sum of the 32-bit words that every lane authenticates, for the Internet checksum.
+template <class Isa>
+class SumOfWords {
  public:
   using Longs = typename Isa::Longs;
   [[gnu::always_inline]] inline void add(Longs low, Longs high) noexcept {
-    if constexpr (kAddUp) sum_ = Isa::add64(sum_, Isa::add64(add_halves(low), add_halves(high)));
+    sum_ = Isa::add64(sum_, Isa::add64(add_halves(low), add_halves(high)));
   }
-  [[gnu::always_inline]] inline void keep(Longs lanes) noexcept {
-    if constexpr (kAddUp) sum_ = Isa::bit_and(sum_, lanes);
-  }
-  [[gnu::always_inline]] inline void store(uint64_t* sums) const noexcept {
-    if constexpr (kAddUp) Isa::store(sums, sum_);
-  }
+  [[gnu::always_inline]] inline void keep(Longs lanes) noexcept { sum_ = Isa::bit_and(sum_, lanes); }
+  [[gnu::always_inline]] inline Longs total() const noexcept { return sum_; }
 
  private:
   static Longs add_halves(Longs a) noexcept {
     return Isa::add64(Isa::bit_and(a, Isa::broadcast64(0xffffffff)), Isa::template shift_right<32>(a));
   }
   Longs sum_ = {};
+};
+
+// Such a sum, or, where nobody wants it, nothing.
+template <class Isa, class Sum, bool kAddUp>
+class LaneSums {
+ public:
+  using Longs = typename Isa::Longs;
+  [[gnu::always_inline]] inline void add(Longs low, Longs high) noexcept {
+    if constexpr (kAddUp) sum_.add(low, high);
+  }
+  [[gnu::always_inline]] inline void keep(Longs lanes) noexcept {
+    if constexpr (kAddUp) sum_.keep(lanes);
+  }
+  [[gnu::always_inline]] inline void store(uint64_t* sums) const noexcept {
+    if constexpr (kAddUp) Isa::store(sums, sum_.total());
+  }
+
+ private:
+  struct None {};
+  [[no_unique_address]] std::conditional_t<kAddUp, Sum, None> sum_;
 };
 
 template <class Isa>

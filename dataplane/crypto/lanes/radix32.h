@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "dataplane/crypto/lanes/poly1305_steps.h"
+
 namespace sluice::lanes {
 
 template <class IsaType>
@@ -26,6 +28,8 @@ struct Radix32 {
     Longs word[kWords];
     Longs wrapped[kWords];  // 5/4 of it: at 2^128. [0] is not used
   };
+
+  using Sum = SumOfWords<Isa>;
 
   static Number zero() noexcept { return {}; }
 

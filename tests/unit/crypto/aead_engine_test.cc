@@ -1,10 +1,14 @@
 // Every engine by its name, against libsodium's one-shot functions (crypto/primitives.h), which have Wycheproof's
 // blessing.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sodium.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <functional>
 #include <string>
 #include <thread>
 #include <typeinfo>
@@ -317,6 +321,75 @@ TEST_P(Engine, WycheproofKeysNoncesAndTexts) {
   EXPECT_EQ(tests, 316u);
   EXPECT_EQ(same_nonce, 10u);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // it lays out frames of its own
+// A thread's stack, zero before: what a function leaves behind on it can be looked at.
+class Stack {
+ public:
+  Stack() : memory_(mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~Stack() { munmap(memory_, kSize); }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  void run(const std::function<void()>& work) {
+    pthread_attr_t attributes;
+    ASSERT_EQ(pthread_attr_init(&attributes), 0);
+    ASSERT_EQ(pthread_attr_setstack(&attributes, memory_, kSize), 0);
+    const auto start = [](void* argument) -> void* {
+      (*static_cast<const std::function<void()>*>(argument))();
+      return nullptr;
+    };
+    pthread_t thread;
+    ASSERT_EQ(pthread_create(&thread, &attributes, start, const_cast<std::function<void()>*>(&work)), 0);
+    ASSERT_EQ(pthread_join(thread, nullptr), 0);
+    ASSERT_EQ(pthread_attr_destroy(&attributes), 0);
+  }
+  // Words that follow each other.
+  bool holds(std::array<uint32_t, 2> words) const {
+    return memmem(memory_, kSize, words.data(), sizeof words) != nullptr;
+  }
+
+ private:
+  static constexpr size_t kSize = size_t{256} << 10;
+  void* memory_;
+};
+
+// Of one key and one nonce, so that every lane holds the same: a word of either lies beside itself in a vector, or
+// beside the next one in a block.
+TEST_P(Engine, LanesLeaveNothingOnTheStack) {
+  if (!is_lanes(GetParam()) || GetParam().starts_with("lanes-portable")) return;
+  const Secret<32> key = random_key(rng_);
+  std::array<uint32_t, 8> key_words;
+  std::memcpy(key_words.data(), key.data(), sizeof key_words);
+  std::array<uint32_t, 32> keystream{};  // blocks 0 and 1
+  const unsigned char nonce[12] = {0, 0, 0, 0, 7};
+  crypto_stream_chacha20_ietf(reinterpret_cast<unsigned char*>(keystream.data()), sizeof keystream, nonce, key.data());
+
+  for (const size_t size : {64, 300, 1420}) {
+    std::vector<Buffer> packets(AeadEngine::kMaxBurst, Buffer(size + kTagSize));
+    for (size_t i = 0; i + 1 < packets.size(); i += 3) packets[i].resize(size / 2 + kTagSize);  // uneven as well
+    std::vector<SealJob> seal;
+    std::vector<OpenJob> open;
+    for (Buffer& packet : packets) {
+      const Bytes text = Bytes(packet).first(packet.size() - kTagSize);
+      seal.push_back({&key, 7, text, packet.data() + text.size()});
+      open.push_back({&key, 7, text, packet.data() + text.size()});
+    }
+    Stack stack;
+    stack.run([&] {
+      engine_->seal(seal);
+      engine_->open(open);
+    });
+    EXPECT_TRUE(open.front().ok && open.back().ok);
+    for (const uint32_t word : key_words) EXPECT_FALSE(stack.holds({word, word})) << "key, " << size;
+    for (size_t i = 0; i < keystream.size(); ++i) {
+      EXPECT_FALSE(stack.holds({keystream[i], keystream[i]})) << "keystream " << i << ", " << size;
+      const uint32_t next = keystream[(i + 1) % keystream.size()];
+      EXPECT_FALSE(stack.holds({keystream[i], next})) << "block " << i << ", " << size;
+    }
+  }
+}
+#endif
 
 // Texts made so that Poly1305's accumulator and the tag take extreme values (vectors/poly1305_edges.json says which).
 TEST_P(Engine, Poly1305Edges) {
