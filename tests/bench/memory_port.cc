@@ -19,24 +19,25 @@ MemoryPort::MemoryPort(PortId id, std::string name, const Settings& settings)
 }
 
 MemoryPort::~MemoryPort() {
-  for (size_t i = next_; i < ready_; ++i) rte_pktmbuf_free(in_[i]);
+  for (size_t i = next_; i < ready_; ++i) rte_pktmbuf_free(in_[i % in_.size()]);
   free_transmitted();
 }
 
 void MemoryPort::prepare(std::span<rte_mbuf* const> frames) {
-  if (next_.load(std::memory_order_acquire) != ready_) throw std::logic_error(name() + " has frames left");
+  const size_t ready = ready_.load(std::memory_order_relaxed);
+  if (next_.load(std::memory_order_acquire) != ready) throw std::logic_error(name() + " has frames left");
   if (frames.size() > in_.size()) throw std::logic_error(name() + " has too little room");
-  ready_.store(0, std::memory_order_relaxed);  // in this order a worker never sees more than there is
-  next_.store(0, std::memory_order_release);
-  std::ranges::copy(frames, in_.begin());
-  ready_.store(frames.size(), std::memory_order_release);
+  for (size_t i = 0; i < frames.size(); ++i) in_[(ready + i) % in_.size()] = frames[i];
+  ready_.store(ready + frames.size(), std::memory_order_release);
 }
 
 uint16_t MemoryPort::receive(uint16_t, rte_mbuf** packets, uint16_t n) noexcept {
-  const size_t ready = ready_.load(std::memory_order_acquire), next = next_.load(std::memory_order_relaxed);
-  if (next >= ready) return 0;
-  const size_t taken = std::min<size_t>(n, ready - next);
-  std::copy_n(in_.begin() + static_cast<ptrdiff_t>(next), taken, packets);
+  const size_t next = next_.load(std::memory_order_relaxed);
+  const size_t taken = std::min<size_t>(n, ready_.load(std::memory_order_acquire) - next);
+  if (taken == 0) return 0;
+  const size_t at = next % in_.size(), before_end = std::min(taken, in_.size() - at);
+  std::copy_n(in_.begin() + static_cast<ptrdiff_t>(at), before_end, packets);
+  std::copy_n(in_.begin(), taken - before_end, packets + before_end);
   next_.store(next + taken, std::memory_order_release);
   return static_cast<uint16_t>(taken);
 }

@@ -57,6 +57,7 @@ class MemoryPort final : public Port {
     std::atomic<size_t> count{0}, bursts{0};  // released by the worker after the above, acquired by the bench
   };
   Settings settings_;
+  // A ring. Both numbers only grow: a worker that polls meanwhile never sees a frame twice.
   std::vector<rte_mbuf*> in_;
   std::atomic<size_t> ready_{0};             // released by the bench after the frames, acquired by the worker
   alignas(64) std::atomic<size_t> next_{0};  // the worker's; acquired by the bench
