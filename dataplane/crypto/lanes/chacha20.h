@@ -39,6 +39,7 @@ class ChaCha20 {
   static constexpr unsigned kLanes = Isa::kWords;
   static constexpr unsigned kEnough = kLanes * 3 / 4;  // lanes in use for which a column is worth while
   static constexpr size_t kBlock = 64;
+  static constexpr unsigned kAskingSteps = 8;  // double rounds in which texts are asked for
   static constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
   // Keys and nonces of packets, or of single lanes, whose texts are then here as well.
@@ -222,11 +223,29 @@ class ChaCha20 {
     Words state[kCount][16];
     for (unsigned g = 0; g < kCount; ++g)
       for (unsigned i = 0; i < 16; ++i) state[g][i] = i == 12 ? groups[g].counter : groups[g].initial[i];
-    unsigned rounds = 0;
-    if constexpr (Isa::kWritesBehind) rounds = rounds_and_writes(state);
-    for (; rounds < 20; rounds += 2) double_round<kCount>(state);
+    if constexpr (Isa::kWritesBehind) {
+      for (unsigned step = 0; step < kAskingSteps; ++step) ask_for_texts<kCount>(groups, step);
+      for (unsigned rounds = rounds_and_writes(state); rounds < 20; rounds += 2) double_round<kCount>(state);
+    } else {
+      for (unsigned step = 0; step < 10; ++step) {
+        if (step < kAskingSteps) ask_for_texts<kCount>(groups, step);
+        double_round<kCount>(state);
+      }
+    }
     asm volatile("" : : : "memory");  // no copies of the initial states: they are operands in memory
     for (unsigned g = 0; g < kCount; ++g) use(groups[g], state[g]);
+  }
+
+  // The texts' lines are read after the rounds. Until then they may come from memory that a NIC or another core has
+  // written: asked for a few at a time, since a core has only so many misses under way before it waits for them.
+  template <unsigned kCount>
+  [[gnu::always_inline]] static inline void ask_for_texts(const Group* groups, unsigned step) noexcept {
+    constexpr unsigned kAtOnce = kLanes / kAskingSteps;
+    for (unsigned g = 0; g < kCount; ++g) {
+      if (groups[g].text == nullptr) continue;
+      for (unsigned i = step * kAtOnce; i < (step + 1) * kAtOnce; ++i)
+        __builtin_prefetch(groups[g].text[i] + groups[g].offset + kBlock - 1, 1);
+    }
   }
 
   // Writes the group that waits for it between rounds of the next one: transposing occupies one port only, rounds have
