@@ -3,10 +3,13 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_pause.h>
+#include <rte_prefetch.h>
 
 #include <algorithm>
 #include <bit>
 #include <utility>
+
+#include "dataplane/wire/ip.h"
 
 namespace sluice {
 namespace {
@@ -94,6 +97,7 @@ Spread::Joined Spread::join(Cipher cipher) noexcept {
   --line.count;
   while (const auto claim = shared_.claim_of(slot)) work(*claim);
   const Chunks stalled = wait_for(slot);
+  prefetch_helped(slot);
   count_help(slot);
   if (stalled != 0) {
     give_up(slot, stalled);
@@ -126,6 +130,22 @@ Chunks Spread::wait_for(unsigned slot) noexcept {
     if (rte_rdtsc() - began > patience_) return missing(slot);
   }
   return 0;
+}
+
+// What helpers have written lies in their caches: verdicts, and of the texts the headers, which the stages behind read.
+void Spread::prefetch_helped(unsigned slot) const noexcept {
+  const SharedBurst& burst = shared_.at(slot);
+  const auto prefetch = [](const auto& job) {
+    rte_prefetch0(&job);
+    rte_prefetch0(job.text.data());
+    rte_prefetch0(job.text.data() + sizeof(Ipv6Header));
+  };
+  for (Chunks helped = shared_.done_by_helpers(slot); helped != 0; helped &= helped - 1) {
+    const auto chunk = static_cast<unsigned>(std::countr_zero(helped));
+    const unsigned first = burst.first_of(chunk), end = first + burst.size_of(chunk);
+    for (unsigned i = first; i < end; ++i)
+      burst.cipher == Cipher::kSeal ? prefetch(burst.seal[i]) : prefetch(burst.open[i]);
+  }
 }
 
 void Spread::count_help(unsigned slot) noexcept {

@@ -28,9 +28,9 @@ namespace sluice {
 class Spread {
  public:
   struct Options {
-    unsigned min_packets = 16;    // a smaller burst is not worth it
-    unsigned chunk_bytes = 8192;  // about so much text in a chunk
-    unsigned give_up_after = 8;   // bursts in a row in which nobody had time; then only few are tried
+    unsigned min_packets = 16;     // a smaller burst is not worth it
+    unsigned chunk_bytes = 16384;  // about so much text in a chunk
+    unsigned give_up_after = 8;    // bursts in a row in which nobody had time; then only few are tried
     Nanoseconds patience = std::chrono::microseconds(100);  // with a helper's last chunk
     Nanoseconds window = std::chrono::microseconds(200);    // over which saturation is judged
     Saturation::Levels saturation;
@@ -91,6 +91,7 @@ class Spread {
   Chunks wait_for(unsigned slot) noexcept;
   void work(const SharedBursts::Claim& claim) noexcept;
   void give_up(unsigned slot, Chunks stalled) noexcept;
+  void prefetch_helped(unsigned slot) const noexcept;
   void count_help(unsigned slot) noexcept;
   void free_stalled(Slot& slot, const SharedBurst& burst) noexcept;
   bool anyone_helps() noexcept;

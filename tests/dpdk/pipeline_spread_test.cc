@@ -218,6 +218,7 @@ TEST_F(SpreadTest, KeepsTheOrderFromTunnelToTunnel) {
 TEST_F(SpreadTest, AStalledHelperCostsItsChunkAndNothingElse) {
   Spread::Options options = always_spread();
   options.patience = 1us;
+  options.chunk_bytes = 8 * 1300;
   Spread& owner = spread(options);
   std::optional<SharedBursts::Claim> stalled;
   engine->interrupt = [&] {
