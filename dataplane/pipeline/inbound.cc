@@ -265,52 +265,51 @@ void accept_messages(WorkerContext& context, Burst& messages) noexcept {
   for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
 }
 
-// From a message to the IP packet in it, padding still behind. False: disposed of.
-[[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m) noexcept {
+// From a message to the IP packet in it, padding still behind. `from` lacks the family. False: disposed of.
+[[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m, Arrival from) noexcept {
   const size_t size = rte_pktmbuf_data_len(m) - kDataOverhead;
   const Bytes text(rte_pktmbuf_mtod_offset(m, std::byte*, sizeof(DataHeader)), size);
   if (!inner_length(text)) [[unlikely]] {
     context.drop(m, Drop::inner_malformed);
     return false;
   }
-  PacketMeta& about = meta(m);
-  about.from = {.in_port = kNoPort,
-                .tunnel = about.keypair->peer->tunnel,
-                .worker = context.id,
-                .origin = Origin::kNetwork,
-                .family = version_of(text),
-                .zero = 0};
-  about.l2_size = 0;
+  from.family = version_of(text);
+  meta(m).from = from;
+  meta(m).l2_size = 0;
   m->data_off = static_cast<uint16_t>(m->data_off + sizeof(DataHeader));
   resize(m, size);
-  m->ol_flags &= ~uint64_t{RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK};  // were the outer headers'
   return true;
 }
 
-// What a router asks of an IPv4 header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business,
-// and therefore after it. Drop::count_: nothing wrong.
-Drop header_fault(const Ipv4Header& ip, size_t size) noexcept {
-  if (ip.has_no_options()) [[likely]]
-    return ipv4_sum_holds(ip) ? Drop::count_ : Drop::ip_checksum;
-  if (version_of({reinterpret_cast<const std::byte*>(&ip), 1}) != Family::kIpv4) return Drop::count_;
-  if (ip.header_size() < sizeof ip || ip.header_size() > size) return Drop::inner_malformed;
+// What a router asks of an IP header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
+// therefore after it. Drop::count_: nothing wrong.
+[[gnu::noinline]] Drop fault_of_rare_header(ConstBytes packet) noexcept {
+  if (version_of(packet) != Family::kIpv4) return Drop::count_;
+  const auto& ip = *reinterpret_cast<const Ipv4Header*>(packet.data());
+  if (ip.header_size() < sizeof ip || ip.header_size() > packet.size()) return Drop::inner_malformed;
   return ipv4_checksum_holds(ip) ? Drop::count_ : Drop::ip_checksum;
 }
 
-// Padding off, ECN of the outer header in. False: disposed of.
+// Padding off, ECN of the outer header in. False: disposed of. unwrap() has found the length good.
 [[gnu::always_inline]] inline bool finish_inner(WorkerContext& context, rte_mbuf* m) noexcept {
-  const Bytes text = bytes_of(m), packet = text.first(*inner_length(text));
-  const Drop fault = header_fault(*reinterpret_cast<const Ipv4Header*>(packet.data()), packet.size());
+  const auto& ip = *rte_pktmbuf_mtod(m, const Ipv4Header*);
+  Drop fault = Drop::count_;
+  if (ip.has_no_options()) [[likely]] {
+    resize(m, ip.total_length.host());
+    if (!ipv4_sum_holds(ip)) fault = Drop::ip_checksum;
+  } else {
+    resize(m, *inner_length(bytes_of(m)));
+    fault = fault_of_rare_header(bytes_of(m));
+  }
   if (fault != Drop::count_) [[unlikely]] {
     context.drop(m, fault);
     return false;
   }
-  resize(m, packet.size());
   const uint8_t outer = meta(m).outer_class;
   if (outer == kEcnNotEct) [[likely]]  // as ecn_decapsulate has it
     return true;
-  const uint8_t inner = ecn_of(packet), ecn = ecn_decapsulate(outer, inner);
-  if (ecn != inner) set_ecn(packet, ecn);
+  const uint8_t inner = ecn_of(bytes_of(m)), ecn = ecn_decapsulate(outer, inner);
+  if (ecn != inner) set_ecn(bytes_of(m), ecn);
   return true;
 }
 
@@ -344,12 +343,25 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
   kept.count = kept_before;
 }
 
-void check_inner(WorkerContext& context, Burst& packets) noexcept {
-  keep_if(packets, [&](rte_mbuf* m) {
-    if (!unwrap(context, m)) return false;
+// Consecutive messages of one keypair. Those with an IP packet in them are kept.
+void unwrap_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
+  const Arrival from{.in_port = kNoPort,
+                     .tunnel = keypair_of(run[0])->peer->tunnel,
+                     .worker = context.id,
+                     .origin = Origin::kNetwork,
+                     .family = Family::kNone,
+                     .zero = 0};
+  for (rte_mbuf* m : run) {
+    if (!unwrap(context, m, from)) continue;
     context.recent_flows.prefetch(m);
-    return true;
-  });
+    kept.push(m);
+  }
+}
+
+void check_inner(WorkerContext& context, Burst& packets) noexcept {
+  const std::span<rte_mbuf*> messages = packets.all();
+  packets.count = 0;  // survivors are written over those that have been seen
+  for_each_run(messages, keypair_of, [&](std::span<rte_mbuf*> run) { unwrap_run(context, run, packets); });
   const std::span<rte_mbuf*> unwrapped = packets.all();
   context.recent_flows.find(context, unwrapped);
   packets.count = 0;  // survivors are written over those that have been seen

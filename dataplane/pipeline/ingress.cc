@@ -197,7 +197,6 @@ bool parse_ip(WorkerContext& context, rte_mbuf* m, Family family) noexcept {
 
 // Frames to sound IP packets.
 void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) noexcept {
-  for (rte_mbuf* m : frames.all()) rte_prefetch0(m);
   const auto prefetch = [&](unsigned i) {
     rte_prefetch0(rte_pktmbuf_mtod(frames.packets[i], void*));
     rte_prefetch0(rte_mbuf_to_priv(frames.packets[i]));
@@ -210,15 +209,18 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
                      .origin = Origin::kNetwork,
                      .family = Family::kNone,
                      .zero = 0};
-  unsigned next = kPrefetchAhead;
-  keep_if(frames, [&](rte_mbuf* m) {
-    if (next < frames.count) prefetch(next++);
+  const unsigned count = frames.count;
+  unsigned kept = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    if (i + kPrefetchAhead < count) prefetch(i + kPrefetchAhead);
+    rte_mbuf* const m = frames.packets[i];
     meta(m).from = from;
     meta(m).l2_size = sizeof(EthernetHeader);
-    if (!parse_frame(context, port, plain, m)) return false;
+    if (!parse_frame(context, port, plain, m)) continue;
     context.recent_flows.prefetch(m);
-    return true;
-  });
+    frames.packets[kept++] = m;
+  }
+  frames.count = kept;
 }
 
 // Where UDP starts in a packet to one of our addresses, or where it would in a fragment that is not the first. 0: not
@@ -271,10 +273,11 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
 
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
 // is taken or dropped. What came in fragments is `m` as a whole once the last is there.
+template <Family kFamily>
 [[gnu::always_inline]] inline bool is_not_message(WorkerContext& context, rte_mbuf*& packet,
                                                   Messages& messages) noexcept {
   rte_mbuf* m = packet;
-  const bool ipv4 = meta(m).from.family == Family::kIpv4;
+  constexpr bool ipv4 = kFamily == Family::kIpv4;
   size_t offset = udp_offset(m, ipv4);
   if (offset == 0) return true;
   if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
@@ -307,7 +310,9 @@ bool is_for_us(rte_mbuf* m) noexcept { return meta(m).flow.next_hop->action == N
 void take_messages(WorkerContext& context, Burst& packets, Messages& messages) noexcept {
   keep_if(packets, [&](rte_mbuf*& m) {
     if (!is_for_us(m)) return true;
-    if (is_not_message(context, m, messages)) context.punts->punt(m, PuntReason::kLocal, context.now);
+    const bool is_other = meta(m).from.family == Family::kIpv4 ? is_not_message<Family::kIpv4>(context, m, messages)
+                                                               : is_not_message<Family::kIpv6>(context, m, messages);
+    if (is_other) context.punts->punt(m, PuntReason::kLocal, context.now);
     return false;
   });
 }

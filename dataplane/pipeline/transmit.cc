@@ -1,6 +1,5 @@
 #include "dataplane/pipeline/transmit.h"
 
-#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include <utility>
@@ -56,7 +55,7 @@ unsigned TransmitQueues::flush() noexcept {
 }
 
 unsigned TransmitQueues::flush(Queue& queue) noexcept {
-  const uint64_t began = rte_rdtsc();
+  const uint64_t began = stats_.clock();
   unsigned sent = 0;
   for (unsigned attempt = 0; attempt < kAttempts && sent < queue.count; ++attempt)
     sent += queue.port->transmit(queue_index_, queue.frames.data() + sent, static_cast<uint16_t>(queue.count - sent));
@@ -65,7 +64,7 @@ unsigned TransmitQueues::flush(Queue& queue) noexcept {
     drops_.add(Drop::transmit_full, unsent);
     rte_pktmbuf_free_bulk(queue.frames.data() + sent, unsent);
   }
-  const uint64_t cycles = rte_rdtsc() - began;
+  const uint64_t cycles = stats_.clock() - began;
   stats_.note(Stage::transmit, queue.count, cycles);
   stats_.accounted += cycles;
   queue.count = 0;

@@ -131,6 +131,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::create(Options options, PacketPool
         .idle = s.options.idle,
         .board = s.board.get(),
         .spread = s.options.spread.value_or(Spread::Options{}),
+        .timed_polls = s.options.timed_polls,
     }));
   }
   return std::unique_ptr<Dataplane>(new Dataplane(std::move(state)));

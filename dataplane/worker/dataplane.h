@@ -33,6 +33,7 @@ class Dataplane {
     uint32_t session_slots = 1u << 20;
     Mailbox::Sizes mailboxes;
     std::optional<Spread::Options> spread;  // workers with time to spare help a saturated one. No value: they do not
+    uint32_t timed_polls = 16;              // one in so many is timed, stage by stage
   };
   // `ports`, by PortId, were made with `pool`. Clock and rng outlive it. Errors: no such engine, no memory.
   static Result<std::unique_ptr<Dataplane>> create(Options options, PacketPool pool,

@@ -134,6 +134,7 @@ struct Worker::State {
   std::optional<Spread> spread;
   IdleWait idle_wait;
   Saturation::Poll poll{};
+  uint32_t polls_until_timed = 1;
   bool round_full = false;  // a queue or ring gave as much as we take at once
   const uint64_t saturated_poll = rte_get_tsc_hz() / 1'000'000 * kSaturatedPollMicroseconds;
   // Bit n: queues[n] is looked at in this poll. All of them, unless somebody has asked the kernel which have traffic.
@@ -191,6 +192,8 @@ unsigned Worker::State::help() noexcept {
 
 void Worker::State::begin_poll() noexcept {
   poll = {.began = rte_rdtsc()};
+  stats.weight = 0;
+  if (--polls_until_timed == 0) stats.weight = polls_until_timed = parts.timed_polls;
   if (!online) {
     rte_rcu_qsbr_thread_online(parts.qsbr, parts.id.value);
     online = true;

@@ -39,6 +39,7 @@ class Worker {
     IdlePolicy idle;
     SpreadBoard* board;  // nullptr: no help from other workers, and none for them
     Spread::Options spread;
+    uint32_t timed_polls;  // one poll in so many is timed, stage by stage (pipeline/stats.h)
   };
   explicit Worker(Parts parts);
   ~Worker();

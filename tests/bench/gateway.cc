@@ -59,6 +59,7 @@ Gateway::Gateway(const Settings& settings) {
   options.worker_cores = settings.cores;
   options.idle = IdlePolicy::kPoll;
   options.engine = settings.engine;
+  if (settings.stages) options.timed_polls = 1;
   dataplane_ = value_of(Dataplane::create(std::move(options), std::move(pool), std::move(ports), clock_, rng_));
   describe_network();
   wireguard_ = std::make_unique<Wireguard>(

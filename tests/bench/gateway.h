@@ -48,6 +48,7 @@ class Gateway final : public OuterRoutes {
     uint32_t buffers = 4095;
     size_t port_frames = 256;
     bool offloads = false;  // the ports do checksums
+    bool stages = false;    // every poll is timed, stage by stage
     size_t load_threshold = LoadMonitor::kDefaultThreshold;
   };
   explicit Gateway(const Settings& settings);

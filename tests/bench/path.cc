@@ -25,7 +25,7 @@ void add_goals(Outcome& outcome, const std::string& size, Direction direction, c
 }  // namespace
 
 Outcome measure_path(const Options& options) {
-  Gateway gateway({.engine = options.engine, .offloads = options.offloads});
+  Gateway gateway({.engine = options.engine, .offloads = options.offloads, .stages = options.stages});
   PeerControl& peer = gateway.add_site_peer();
   gateway.settle();
   FarSide far_side(gateway);
