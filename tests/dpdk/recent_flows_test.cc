@@ -140,5 +140,40 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
   EXPECT_GT(different.size(), 500u);  // it was worth asking
 }
 
+// The tables say something else meanwhile, and nobody has said so: what is answered as before was remembered. The hosts
+// of two networks differ in the last two bytes of their addresses only.
+TEST_F(RecentFlowsTest, RememberHostsOfOneNetwork) {
+  constexpr unsigned kHosts = 100;
+  hops_ = {{.action = Action::kPort, .mtu = 1400}};
+  routes_ = std::make_unique<PrefixMap>();
+  routes_->insert(*parse_prefix("0.0.0.0/0"), 0);
+  published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
+  remembering_->forget();
+  rte_mbuf* const m = packets_[0];
+  write(m);
+  meta(m).from = {.in_port = PortId(0),
+                  .tunnel = kNoTunnel,
+                  .worker = WorkerId(0),
+                  .origin = Origin::kNetwork,
+                  .family = Family::kIpv4,
+                  .zero = 0};
+  const auto with_mtu = [&](uint16_t mtu) {
+    unsigned count = 0;
+    for (unsigned from = 0; from < kHosts; ++from)
+      for (unsigned to = 0; to < kHosts; ++to) {
+        const uint8_t addresses[] = {10, 1, static_cast<uint8_t>(from), 7, 10, 2, 5, static_cast<uint8_t>(to)};
+        std::memcpy(rte_pktmbuf_mtod_offset(m, std::byte*, offsetof(Ipv4Header, source)), addresses, sizeof addresses);
+        remembering_->find(*context_, {packets_.data(), 1});
+        count += meta(m).flow.mtu == mtu;
+      }
+    return count;
+  };
+  EXPECT_EQ(with_mtu(1400), kHosts * kHosts);
+  hops_[0].mtu = 1300;
+  EXPECT_GT(with_mtu(1400), kHosts * kHosts * 9 / 10);
+  remembering_->forget();
+  EXPECT_EQ(with_mtu(1300), kHosts * kHosts);
+}
+
 }  // namespace
 }  // namespace sluice
