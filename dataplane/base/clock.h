@@ -35,12 +35,16 @@ class Clock {
   // How much real time `d` of this clock takes. Only a test's scaled clock answers anything but `d`; whoever sleeps
   // asks.
   virtual Nanoseconds real_duration(Nanoseconds d) const noexcept { return d; }
+  // For how long (real time) a worker may go by one answer of now(): reading the time takes as long as a small packet's
+  // whole way. Nothing it decides by the time is finer than a millisecond.
+  virtual Nanoseconds lasts() const noexcept { return Nanoseconds(0); }
 };
 
 class SystemClock final : public Clock {
  public:
   MonoTime now() const noexcept override;
   WallTime wall() const noexcept override;
+  Nanoseconds lasts() const noexcept override { return std::chrono::microseconds(10); }
 };
 
 }  // namespace sluice

@@ -30,8 +30,11 @@ class LanesEngine final : public AeadEngine {
       kernel_.apply_keystream(burst_, Blocks::kAll);
       authenticate(sums);
       kernel_.erase_stack();
-      for (size_t i = 0; i < burst_.count; ++i) std::memcpy(job_at(i).tag, burst_.tags[i], kTagSize);
-      if (sums == Sums::kWanted) hand_over_sums(job_at);
+      for (size_t i = 0; i < burst_.count; ++i) {
+        SealJob& job = job_at(i);
+        std::memcpy(job.tag, burst_.tags[i], kTagSize);
+        if (sums == Sums::kWanted) add_to_sum(job, i);
+      }
     });
   }
 
@@ -40,8 +43,7 @@ class LanesEngine final : public AeadEngine {
     in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
       authenticate(sums);
-      if (sums == Sums::kWanted) hand_over_sums(job_at);
-      const size_t genuine = judge(job_at);
+      const size_t genuine = judge(job_at, sums);
       wipe(std::as_writable_bytes(std::span(burst_.tags)));  // the right tags of forged texts
       burst_.count = genuine;
       kernel_.apply_keystream(burst_, Blocks::kText);
@@ -69,20 +71,18 @@ class LanesEngine final : public AeadEngine {
     sums == Sums::kWanted ? kernel_.authenticate_and_add_up(burst_) : kernel_.authenticate(burst_);
   }
 
-  template <class JobAt>
-  void hand_over_sums(JobAt job_at) noexcept {
-    for (size_t i = 0; i < burst_.count; ++i) {
-      auto& job = job_at(i);
-      job.sum = sum_with_tag(job.sum + burst_.sums[i], job.text.size(), job.tag);
-    }
+  template <class Job>
+  void add_to_sum(Job& job, size_t i) noexcept {
+    job.sum = sum_with_tag(job.sum + burst_.sums[i], job.text.size(), job.tag);
   }
 
   // Compares the tags; leaves only the genuine packets in the burst. Returns how many.
   template <class JobAt>
-  size_t judge(JobAt job_at) noexcept {
+  size_t judge(JobAt job_at, Sums sums) noexcept {
     size_t genuine = 0;
     for (size_t i = 0; i < burst_.count; ++i) {
       OpenJob& job = job_at(i);
+      if (sums == Sums::kWanted) add_to_sum(job, i);
       job.ok = tags_equal(burst_.tags[i], job.tag);
       if (!job.ok)
         wipe(job.text);

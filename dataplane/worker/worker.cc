@@ -135,6 +135,8 @@ struct Worker::State {
   IdleWait idle_wait;
   Saturation::Poll poll{};
   uint32_t polls_until_timed = 1;
+  const uint64_t now_lasts = rte_get_tsc_hz() / 1'000'000 * static_cast<uint64_t>(parts.clock->lasts().count()) / 1000;
+  uint64_t now_read = 0;    // when context.now was
   bool round_full = false;  // a queue or ring gave as much as we take at once
   const uint64_t saturated_poll = rte_get_tsc_hz() / 1'000'000 * kSaturatedPollMicroseconds;
   // Bit n: queues[n] is looked at in this poll. All of them, unless somebody has asked the kernel which have traffic.
@@ -198,7 +200,10 @@ void Worker::State::begin_poll() noexcept {
     rte_rcu_qsbr_thread_online(parts.qsbr, parts.id.value);
     online = true;
   }
-  context.now = parts.clock->now();
+  if (poll.began - now_read >= now_lasts) {
+    context.now = parts.clock->now();
+    now_read = poll.began;
+  }
   context.published = parts.published->load(std::memory_order_acquire);  // pairs with Dataplane::publish
   if (!reassembly.empty()) reassembly.expire(context.now);
   if (context.published->version == version) return;

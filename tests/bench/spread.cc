@@ -1,6 +1,8 @@
 // `spread`: one flow of one peer, offered as fast as a worker takes it, to a gateway with one worker and to one with
 // two, each worker a thread on a core of its own. Every packet that comes out is opened and compared, in order; what is
-// missing was dropped because a helper lost its core in the middle of its work (spread_stalled).
+// missing was dropped because a helper lost its core in the middle of its work (spread_stalled). Beside it stands what
+// the cipher takes of all workers together, waiting for helpers included: packets that cross to another core's caches
+// and back are dearer than those that stay.
 #include <rte_cycles.h>
 
 #include <chrono>
@@ -27,19 +29,24 @@ constexpr auto kPatience = 5s;
 class Team {
  public:
   Team(const std::vector<unsigned>& cores, const Options& options)
-      : gateway_({.cores = cores, .engine = options.engine, .buffers = 2 * kPackets - 1, .port_frames = kPackets}),
+      : gateway_({.cores = cores,
+                  .engine = options.engine,
+                  .buffers = 2 * kPackets - 1,
+                  .port_frames = kPackets,
+                  .stages = true}),
         peer_(gateway_.add_site_peer()),
         far_side_((gateway_.settle(), gateway_)) {}
 
-  // Adds the time of each piece of the stream, nanoseconds a packet.
-  void run(Direction direction, size_t size, Samples& times) {
+  // Adds the time of each piece of the stream, and the cipher's part of it all, nanoseconds a packet.
+  void run(Direction direction, size_t size, Samples& times, Samples& cipher) {
     Session session = gateway_.open_session(peer_);
     const std::vector<Conversation> burst(kPackets, {&session, lan_host(0), site_host(0), size});
     if (const auto started = gateway_.dataplane().start(); !started) throw std::runtime_error(started.error().what);
-    const uint64_t stalled_before = stalled();
+    const uint64_t stalled_before = stalled(), cipher_before = cipher_ticks();
     far_side_.prepare(direction, burst);
     wait_until_transmitted(kPackets + stalled_before);
     gateway_.dataplane().stop();
+    cipher.add(static_cast<double>(cipher_ticks() - cipher_before) * ns_per_tick() / kPackets);
     const uint64_t lost = stalled() - stalled_before;
     far_side_.verify(direction, burst, lost);
     lost_ += lost;
@@ -53,6 +60,14 @@ class Team {
 
  private:
   uint64_t stalled() { return gateway_.dataplane().drops(Drop::spread_stalled); }
+  uint64_t cipher_ticks() {
+    uint64_t ticks = 0;
+    for (const auto& worker : gateway_.dataplane().workers())
+      for (const Stage stage : {Stage::seal_burst, Stage::open_burst, Stage::help})
+        ticks += worker->stats().stages[static_cast<size_t>(stage)].cycles;
+    return ticks;
+  }
+  static double ns_per_tick() { return 1e9 / static_cast<double>(rte_get_tsc_hz()); }
   // Or dropped as stalled.
   void wait_until_transmitted(size_t packets) {
     const auto deadline = SteadyClock::now() + kPatience;
@@ -62,11 +77,11 @@ class Team {
     }
   }
   static void add_windows(std::span<const MemoryPort::Stamp> stamps, Samples& times) {
-    const double ns_per_cycle = 1e9 / static_cast<double>(rte_get_tsc_hz());
     for (size_t begin = 0, end = 0; end < stamps.size(); ++end) {
       const size_t packets = stamps[end].packets - stamps[begin].packets;
       if (packets < kWindow) continue;
-      times.add(static_cast<double>(stamps[end].tsc - stamps[begin].tsc) * ns_per_cycle / static_cast<double>(packets));
+      times.add(static_cast<double>(stamps[end].tsc - stamps[begin].tsc) * ns_per_tick() /
+                static_cast<double>(packets));
       begin = end;
     }
   }
@@ -87,19 +102,20 @@ Outcome measure_spread(const Options& options) {
   outcome.about = {{"engine", one.engine()}};
   Table table{"one flow of one peer, order checked packet by packet, ns a packet",
               {"size", "direction", "one_worker_ns", "one_worker_median", "two_workers_ns", "two_workers_median",
-               "speedup", "median_speedup", "stalled_packets"},
+               "speedup", "median_speedup", "one_workers_cipher", "two_workers_cipher", "stalled_packets"},
               {}};
   for (const size_t size : {size_t{64}, size_t{1420}}) {
     for (const Direction direction : {Direction::kOutbound, Direction::kInbound}) {
-      Samples alone, together;
+      Samples alone, together, cipher_alone, cipher_together;
       const double lost_before = two.lost();
       for (int i = 0; i < (options.quick ? 1 : 15); ++i) {
-        one.run(direction, size, alone);
-        two.run(direction, size, together);
+        one.run(direction, size, alone, cipher_alone);
+        two.run(direction, size, together, cipher_together);
       }
       const double speedup = alone.min() / together.min();
       table.rows.push_back({std::to_string(size), name_of(direction), alone.min(), alone.median(), together.min(),
-                            together.median(), speedup, alone.median() / together.median(), two.lost() - lost_before});
+                            together.median(), speedup, alone.median() / together.median(), cipher_alone.median(),
+                            cipher_together.median(), two.lost() - lost_before});
       if (size == 1420)
         outcome.goals.push_back(
             {std::string("spread, two workers / one, 1420 B, ") + name_of(direction), speedup, Bound::kAtLeast, 1.8});
