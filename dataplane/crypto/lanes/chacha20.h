@@ -83,6 +83,7 @@ class ChaCha20 {
   void add_columns(size_t first, Blocks blocks) noexcept {
     const auto used = static_cast<unsigned>(min(kLanes, burst_.count - first));
     for (unsigned i = used; i < kLanes; ++i) burst_.key[first + i] = burst_.key[first];  // computed in vain
+    for (unsigned i = used; i < kLanes; ++i) burst_.text[first + i] = burst_.text[first];
     for (unsigned i = used; i < kLanes; ++i) burst_.size[first + i] = 0;
     Source& source = next_source();
     load_keys(source, burst_.key + first, burst_.nonce + first);
@@ -163,6 +164,7 @@ class ChaCha20 {
     for (unsigned i = 0; i < kLanes; ++i) {
       if (i >= lanes_.used) {  // computed in vain
         lanes_.key[i] = lanes_.key[0];
+        lanes_.text[i] = lanes_.text[0];
         lanes_.size[i] = 0;
       }
       source.text[i] = lanes_.text[i];
@@ -243,8 +245,10 @@ class ChaCha20 {
     constexpr unsigned kAtOnce = kLanes / kAskingSteps;
     for (unsigned g = 0; g < kCount; ++g) {
       if (groups[g].text == nullptr) continue;
+      // As numbers: of a text that has ended, or is empty, this is no place in it.
       for (unsigned i = step * kAtOnce; i < (step + 1) * kAtOnce; ++i)
-        __builtin_prefetch(groups[g].text[i] + groups[g].offset + kBlock - 1, 1);
+        __builtin_prefetch(
+            reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(groups[g].text[i]) + groups[g].offset + kBlock - 1), 1);
     }
   }
 
