@@ -27,7 +27,7 @@ class Wire(unittest.TestCase):
                 document = json.load(file)
         self.assertTrue(document["engine"])
         throughput, latency = (table["rows"] for table in document["tables"])
-        self.assertEqual([row["course"] for row in throughput], ["encapsulate", "decapsulate", "both"])
+        self.assertEqual([row["course"] for row in throughput], ["encapsulate", "decapsulate", "both", "forward"])
         for row in throughput:
             self.assertTrue(math.isfinite(row["packets_s"]))  # 0 where the machine was too busy for a trial without loss
             self.assertGreater(row["saturated_packets_s"], 0)

@@ -47,7 +47,8 @@ double held(std::span<const Lane> lanes, TunnelEnd& end, double packets_s, const
   return 0;
 }
 
-// From what should hold upwards until something does not, and then between the two.
+// From what should hold upwards until something does not, and then between the two; or until it is this program that
+// does not keep up.
 double highest_rate(std::span<const Lane> lanes, TunnelEnd& end, double likely, const SearchSettings& settings) {
   double low = 0, best = 0, high = 0;
   for (double rate = likely; high == 0 || high - low > settings.precision * high;
@@ -55,6 +56,7 @@ double highest_rate(std::span<const Lane> lanes, TunnelEnd& end, double likely, 
     const double delivered = held(lanes, end, rate, settings);
     (delivered > 0 ? low : high) = rate;
     best = std::max(best, delivered);
+    if (delivered > 0 && 1.2 * delivered < rate) break;
   }
   return best;
 }

@@ -1,7 +1,7 @@
 // Who is where around the gateway under test; tests/bench/wire writes the gateway's configuration to match.
 //
-//   hosts 10.1.1.n --- [lan 10.1.0.1/16  gateway  wan 198.51.100.1/24] --- far end 198.51.100.2, hosts 10.2.0.n behind
-//   it
+//   hosts 10.1.1.n --- [lan 10.1.0.1/16  gateway  wan 198.51.100.1/24] --- far end 198.51.100.2, behind it hosts
+//   10.2.0.n, reached through the tunnel, and 10.3.0.n, reached past it
 #pragma once
 
 #include "tests/bench/frames.h"
@@ -18,6 +18,14 @@ inline Endpoint far_endpoint() { return {ipv4(0xc6336402), 51820}; }
 inline Endpoint near_host(uint64_t n) { return {ipv4(0x0a010101 + static_cast<uint32_t>(n % kHosts)), 40000}; }
 inline Endpoint far_host(uint64_t n) { return {ipv4(0x0a020001 + static_cast<uint32_t>(n % kHosts)), 5001}; }
 
-enum class Direction { kOutbound, kInbound };  // lan to tunnel: encapsulation; tunnel to lan: decapsulation
+inline Endpoint host_past_the_tunnel(uint64_t n) {
+  return {ipv4(0x0a030001 + static_cast<uint32_t>(n % kHosts)), 5001};
+}
+
+enum class Direction {
+  kOutbound,  // lan to tunnel: encapsulation
+  kInbound,   // tunnel to lan: decapsulation
+  kPast,      // lan to wan as it is: what the ports, and this program, are able to at best
+};
 
 }  // namespace sluice::bench

@@ -52,15 +52,16 @@ Stream::Stream(Direction direction, Traffic traffic, TunnelEnd& end, AeadEngine&
 void Stream::write_inner(Bytes packet, uint64_t sequence) const {
   std::memcpy(packet.data() + kSequenceAt, &sequence, sizeof sequence);
   std::memcpy(packet.data() + kPayloadAt, pattern_.data() + sequence % kPatterns, packet.size() - kPayloadAt);
-  const Endpoint near = near_host(sequence), far = far_host(sequence / 7);
-  direction_ == Direction::kOutbound ? write_datagram(packet, near, far) : write_datagram(packet, far, near);
+  const Endpoint near = near_host(sequence);
+  const Endpoint far = direction_ == Direction::kPast ? host_past_the_tunnel(sequence / 7) : far_host(sequence / 7);
+  direction_ == Direction::kInbound ? write_datagram(packet, far, near) : write_datagram(packet, near, far);
 }
 
 std::vector<rte_mbuf*> Stream::prepare(size_t count) {
   std::vector<rte_mbuf*> frames(count);
   if (rte_pktmbuf_alloc_bulk(pool_, frames.data(), static_cast<unsigned>(count)) != 0)
     throw std::runtime_error("the packet pool is exhausted");
-  const bool outbound = direction_ == Direction::kOutbound;
+  const bool outbound = direction_ != Direction::kInbound;
   first_ = next_;
   for (rte_mbuf* frame : frames) {
     const uint64_t sequence = next_++;
@@ -125,11 +126,12 @@ std::vector<Stream::Candidate> Stream::open(std::span<const Arrival> arrivals) {
 
 std::vector<Stream::Candidate> Stream::plain(std::span<const Arrival> arrivals) const {
   std::vector<Candidate> candidates;
+  const Mac& receiver = direction_ == Direction::kInbound ? kNearHost : kFarEnd;
   for (const Arrival& arrival : arrivals) {
     const Bytes bytes = bytes_of(arrival.frame);
-    if (bytes.size() < kEthernetSize) continue;
+    if (bytes.size() < kEthernetSize + kPayloadAt) continue;
     const auto& header = *reinterpret_cast<const EthernetHeader*>(bytes.data());
-    if (header.destination == kNearHost.bytes) candidates.push_back({bytes.subspan(kEthernetSize), arrival.tsc});
+    if (header.destination == receiver.bytes) candidates.push_back({bytes.subspan(kEthernetSize), arrival.tsc});
   }
   return candidates;
 }

@@ -48,8 +48,8 @@ class Stream {
   size_t size_of(uint64_t sequence) const { return traffic_.sizes[sequence % traffic_.sizes.size()]; }
   void write_inner(Bytes packet, uint64_t sequence) const;
   void seal(std::span<rte_mbuf*> frames);
-  std::vector<Candidate> open(std::span<const Arrival> arrivals);         // at the far end
-  std::vector<Candidate> plain(std::span<const Arrival> arrivals) const;  // at the lan
+  std::vector<Candidate> open(std::span<const Arrival> arrivals);         // at the far end of the tunnel
+  std::vector<Candidate> plain(std::span<const Arrival> arrivals) const;  // at the lan, or past the tunnel
   void check_packet(Bytes packet, uint64_t sequence);
 
   Direction direction_;
