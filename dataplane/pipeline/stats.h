@@ -48,8 +48,8 @@ struct alignas(64) WorkerStats {
   // The rest is the owning worker's only.
   // Cycles of the stage that is running which another one has on its account (StageClock).
   uint64_t accounted = 0;
-  // Timing each stage of each poll costs 40 cycles a packet of a small burst: the stages of one poll in so many are
-  // timed, and count for the others. 0: this poll is not timed.
+  // Reading the clock for each stage of each poll takes 2 ns a packet in bursts of 64, and more in smaller ones: the
+  // stages of one poll in so many are timed, and count for the others. 0: this poll is not timed.
   uint32_t weight = 1;
 
   uint64_t clock() const noexcept { return weight != 0 ? rte_rdtsc() : 0; }

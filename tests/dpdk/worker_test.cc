@@ -109,6 +109,25 @@ TEST_F(WorkerTest, PollsItsQueuesAndCountsTheStages) {
   EXPECT_GT(stats.busy_cycles, 0u);
 }
 
+// Their cycles count for the fifteen that follow; packets are all counted.
+TEST_F(WorkerTest, TimesTheStagesOfOnePollInSixteen) {
+  make({0});
+  const StageCounters& receive = worker().stats().stages[static_cast<size_t>(Stage::receive)];
+  const auto poll_with_a_packet = [&] {
+    EXPECT_TRUE(wires_[0]->send(kFrame));
+    EXPECT_EQ(worker().poll_once(), 1u);
+  };
+  poll_with_a_packet();
+  const uint64_t first = receive.cycles;
+  EXPECT_GT(first, 0u);
+  EXPECT_EQ(first % 16, 0u);
+  for (int i = 1; i < 16; ++i) poll_with_a_packet();
+  EXPECT_EQ(receive.cycles, first);
+  poll_with_a_packet();
+  EXPECT_GT(receive.cycles, first);
+  EXPECT_EQ(receive.packets, 17u);
+}
+
 TEST_F(WorkerTest, TransmitsWhatControlPosts) {
   make({0});
   for (const uint16_t port : {uint16_t{1}, uint16_t{0}}) {
