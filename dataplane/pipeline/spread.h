@@ -29,7 +29,7 @@ class Spread {
  public:
   struct Options {
     unsigned min_packets = 16;     // a smaller burst is not worth it
-    unsigned chunk_bytes = 16384;  // about so much text in a chunk
+    unsigned chunk_bytes = 16384;  // about so much text in a chunk; of less the cipher leaves lanes empty
     unsigned give_up_after = 8;    // bursts in a row in which nobody had time; then only few are tried
     Nanoseconds patience = std::chrono::microseconds(100);  // with a helper's last chunk
     Nanoseconds window = std::chrono::microseconds(200);    // over which saturation is judged

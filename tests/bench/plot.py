@@ -11,7 +11,8 @@ import svg
 from svg import Scale, text
 
 ENGINES = (("openssl", "OpenSSL", "#8c6d1f"), ("sodium", "libsodium", "#7a4f9a"), ("ipsec-mb", "IPsec-MB", "#c0392b"),
-           ("ipsec-mb-avx512 (rejected)", "refused form", "#e0a39c"), ("lanes", "lanes", "#1f6fb2"))  # the order of the lines, from slow to fast
+           ("ipsec-mb-avx512 (rejected)", "refused form", "#e0a39c"),
+           ("lanes", "lanes", "#1f6fb2"))  # the order of the lines, from slow to fast
 WIDTH, HEIGHT = 760, 478
 LEFT, RIGHT, TOP, BOTTOM = 64, 104, 82, 52  # margins around the axes
 TICKS = (20, 50, 100, 200, 500, 1000, 2000, 5000)

@@ -141,7 +141,7 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
 }
 
 // The tables say something else meanwhile, and nobody has said so: what is answered as before was remembered. The hosts
-// of two networks differ in the last two bytes of their addresses only.
+// of either network differ in one byte of their addresses only, the receivers in the last.
 TEST_F(RecentFlowsTest, RememberHostsOfOneNetwork) {
   constexpr unsigned kHosts = 100;
   hops_ = {{.action = Action::kPort, .mtu = 1400}};

@@ -47,16 +47,15 @@ double held(std::span<const Lane> lanes, TunnelEnd& end, double packets_s, const
   return 0;
 }
 
-// From what should hold upwards until something does not, and then between the two; or until it is this program that
-// does not keep up.
+// From what should hold upwards until something does not, and then between the two. `likely` is what came out when as
+// much was offered as this program can offer: where nothing is lost at any rate, it is this program that ends it.
 double highest_rate(std::span<const Lane> lanes, TunnelEnd& end, double likely, const SearchSettings& settings) {
   double low = 0, best = 0, high = 0;
-  for (double rate = likely; high == 0 || high - low > settings.precision * high;
+  for (double rate = likely; high == 0 ? rate < 2 * likely : high - low > settings.precision * high;
        rate = high == 0 ? 1.1 * rate : (low + high) / 2) {
     const double delivered = held(lanes, end, rate, settings);
     (delivered > 0 ? low : high) = rate;
     best = std::max(best, delivered);
-    if (delivered > 0 && 1.2 * delivered < rate) break;
   }
   return best;
 }
