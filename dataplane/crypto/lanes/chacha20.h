@@ -6,12 +6,17 @@
 //   lanes   single blocks of any packets: whatever is left
 //
 // Isa names the vectors and what is done with them: isa_avx2.h, isa_avx512.h.
+//
+// The state lives in registers: loops over its words are marked to be unrolled, because g++ unrolls others only after
+// it has decided which arrays stay in memory.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "dataplane/crypto/lanes/kernel.h"
+#include "dataplane/crypto/lanes/rounds.h"
 
 namespace sluice::lanes {
 
@@ -49,9 +54,8 @@ class ChaCha20 {
     uint64_t size[kLanes];
   };
 
-  // Blocks that are computed together.
+  // Blocks that are computed together, from source_ and their counters.
   struct Group {
-    const Words* initial = nullptr;
     Words counter = {};
     std::byte* const* text = nullptr;
     const uint64_t* size = nullptr;     // of the texts
@@ -85,17 +89,16 @@ class ChaCha20 {
     for (unsigned i = used; i < kLanes; ++i) burst_.key[first + i] = burst_.key[first];  // computed in vain
     for (unsigned i = used; i < kLanes; ++i) burst_.text[first + i] = burst_.text[first];
     for (unsigned i = used; i < kLanes; ++i) burst_.size[first + i] = 0;
-    Source& source = next_source();
-    load_keys(source, burst_.key + first, burst_.nonce + first);
-    if (blocks != Blocks::kText) add_first_column(source, first);
-    if (blocks != Blocks::kFirst) add_text_columns(source, first);
+    load_keys(burst_.key + first, burst_.nonce + first);
+    if (blocks != Blocks::kText) add_first_column(first);
+    if (blocks != Blocks::kFirst) add_text_columns(first);
   }
 
-  void add_first_column(const Source& source, size_t first) noexcept {
-    add({.initial = source.initial, .counter = Isa::broadcast(0), .one_time_keys = burst_.one_time_keys[0] + first});
+  void add_first_column(size_t first) noexcept {
+    run({.counter = Isa::broadcast(0), .one_time_keys = burst_.one_time_keys[0] + first});
   }
 
-  void add_text_columns(const Source& source, size_t first) noexcept {
+  void add_text_columns(size_t first) noexcept {
     const uint64_t* const size = burst_.size + first;
     uint64_t shortest = UINT64_MAX, longest = 0;
     for (unsigned i = 0; i < kLanes; ++i) {
@@ -104,8 +107,7 @@ class ChaCha20 {
     }
     const uint32_t end = 1 + blocks_of(size[kEnough - 1]);
     for (uint32_t counter = 1; counter < end; ++counter)
-      add({.initial = source.initial,
-           .counter = Isa::broadcast(counter),
+      run({.counter = Isa::broadcast(counter),
            .text = burst_.text + first,
            .size = size,
            .offset = (counter - 1) * kBlock,
@@ -125,21 +127,19 @@ class ChaCha20 {
   }
 
   void add_run(size_t packet, uint32_t counter, size_t start) noexcept {
-    Source& source = next_source();
-    set_constants(source);
-    for (unsigned i = 0; i < 8; ++i) source.initial[4 + i] = Isa::broadcast_from(burst_.key[packet] + 4 * i);
-    source.initial[14] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet]));
-    source.initial[15] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet] >> 32));
+    set_constants();
+    for (unsigned i = 0; i < 8; ++i) source_.initial[4 + i] = Isa::broadcast_from(burst_.key[packet] + 4 * i);
+    source_.initial[14] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet]));
+    source_.initial[15] = Isa::broadcast(static_cast<uint32_t>(burst_.nonce[packet] >> 32));
     const size_t size = burst_.size[packet];
     for (unsigned i = 0; i < kLanes; ++i) {
       const size_t at = start + i * kBlock;
-      source.text[i] = burst_.text[packet] + at;
-      source.size[i] = size > at ? size - at : 0;
+      source_.text[i] = burst_.text[packet] + at;
+      source_.size[i] = size > at ? size - at : 0;
     }
-    add({.initial = source.initial,
-         .counter = Isa::add(Isa::broadcast(counter), Isa::ascending()),
-         .text = source.text,
-         .size = source.size,
+    run({.counter = Isa::add(Isa::broadcast(counter), Isa::ascending()),
+         .text = source_.text,
+         .size = source_.size,
          .whole = size >= start + kLanes * kBlock});
   }
 
@@ -159,7 +159,6 @@ class ChaCha20 {
   }
 
   void close_lanes() noexcept {
-    Source& source = next_source();
     bool whole = true;
     for (unsigned i = 0; i < kLanes; ++i) {
       if (i >= lanes_.used) {  // computed in vain
@@ -167,52 +166,28 @@ class ChaCha20 {
         lanes_.text[i] = lanes_.text[0];
         lanes_.size[i] = 0;
       }
-      source.text[i] = lanes_.text[i];
-      source.size[i] = lanes_.size[i];
+      source_.text[i] = lanes_.text[i];
+      source_.size[i] = lanes_.size[i];
       whole &= lanes_.size[i] == kBlock;
     }
     lanes_.used = 0;
-    load_keys(source, lanes_.key, lanes_.nonce);
-    add({.initial = source.initial,
-         .counter = Isa::load(lanes_.counter),
-         .text = source.text,
-         .size = source.size,
-         .whole = whole});
+    load_keys(lanes_.key, lanes_.nonce);
+    run({.counter = Isa::load(lanes_.counter), .text = source_.text, .size = source_.size, .whole = whole});
   }
 
-  // One that the group that waits, if any, does not need.
-  Source& next_source() noexcept {
-    static_assert(Isa::kGroupsInFlight <= 2);
-    const unsigned other = ready_ > 0 && waiting_[0].initial == sources_[0].initial ? 1 : 0;
-    return sources_[other % Isa::kGroupsInFlight];
+  void set_constants() noexcept {
+    for (unsigned i = 0; i < 4; ++i) source_.initial[i] = Isa::broadcast(kConstants[i]);
+    source_.initial[13] = Isa::broadcast(0);
   }
 
-  static void set_constants(Source& source) noexcept {
-    for (unsigned i = 0; i < 4; ++i) source.initial[i] = Isa::broadcast(kConstants[i]);
-    source.initial[13] = Isa::broadcast(0);
-  }
-
-  static void load_keys(Source& source, const std::byte* const* keys, const uint64_t* nonces) noexcept {
-    set_constants(source);
-    Isa::load_keys(keys, source.initial + 4);
-    Isa::split(nonces, source.initial[14], source.initial[15]);
-  }
-
-  [[gnu::always_inline]] inline void add(const Group& group) noexcept {
-    if constexpr (Isa::kGroupsInFlight == 1) {
-      run<1>(&group);
-    } else {
-      waiting_[ready_] = group;
-      if (++ready_ < Isa::kGroupsInFlight) return;
-      run<Isa::kGroupsInFlight>(waiting_);
-      ready_ = 0;
-    }
+  void load_keys(const std::byte* const* keys, const uint64_t* nonces) noexcept {
+    set_constants();
+    Isa::load_keys(keys, source_.initial + 4);
+    Isa::split(nonces, source_.initial[14], source_.initial[15]);
   }
 
   void finish() noexcept {
     if (lanes_.used > 0) close_lanes();
-    for (unsigned i = 0; i < ready_; ++i) run<1>(waiting_ + i);
-    ready_ = 0;
     if (behind_.waits) {
       Isa::transpose_blocks(behind_.state);
       for (unsigned i = 0; i < kLanes; ++i) Isa::xor_block(behind_.text[i], behind_.state + i * (16 / kLanes));
@@ -220,49 +195,45 @@ class ChaCha20 {
     }
   }
 
-  template <unsigned kCount>
-  [[gnu::noinline]] void run(const Group* groups) noexcept {
-    Words state[kCount][16];
-    for (unsigned g = 0; g < kCount; ++g)
-      for (unsigned i = 0; i < 16; ++i) state[g][i] = i == 12 ? groups[g].counter : groups[g].initial[i];
+  [[gnu::noinline]] void run(const Group& group) noexcept {
+    Words state[16];
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < 16; ++i) state[i] = i == 12 ? group.counter : source_.initial[i];
     if constexpr (Isa::kWritesBehind) {
-      for (unsigned step = 0; step < kAskingSteps; ++step) ask_for_texts<kCount>(groups, step);
-      for (unsigned rounds = rounds_and_writes(state); rounds < 20; rounds += 2) double_round<kCount>(state);
+      for (unsigned step = 0; step < kAskingSteps; ++step) ask_for_texts(group, step);
+      for (unsigned rounds = rounds_and_writes(state); rounds < 20; rounds += 2) double_round(state);
     } else {
       for (unsigned step = 0; step < 10; ++step) {
-        if (step < kAskingSteps) ask_for_texts<kCount>(groups, step);
-        double_round<kCount>(state);
+        if (step < kAskingSteps) ask_for_texts(group, step);
+        double_round(state);
       }
     }
-    asm volatile("" : : : "memory");  // no copies of the initial states: they are operands in memory
-    for (unsigned g = 0; g < kCount; ++g) use(groups[g], state[g]);
+    asm volatile("" : : : "memory");  // no copies of the initial state: it is an operand in memory
+    use(group, state);
   }
 
   // The texts' lines are read after the rounds. Until then they may come from memory that a NIC or another core has
   // written: asked for a few at a time, since a core has only so many misses under way before it waits for them.
-  template <unsigned kCount>
-  [[gnu::always_inline]] static inline void ask_for_texts(const Group* groups, unsigned step) noexcept {
+  [[gnu::always_inline]] static inline void ask_for_texts(const Group& group, unsigned step) noexcept {
     constexpr unsigned kAtOnce = kLanes / kAskingSteps;
-    for (unsigned g = 0; g < kCount; ++g) {
-      if (groups[g].text == nullptr) continue;
-      // As numbers: of a text that has ended, or is empty, this is no place in it.
-      for (unsigned i = step * kAtOnce; i < (step + 1) * kAtOnce; ++i)
-        __builtin_prefetch(
-            reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(groups[g].text[i]) + groups[g].offset + kBlock - 1), 1);
-    }
+    if (group.text == nullptr) return;
+    // As numbers: of a text that has ended, or is empty, this is no place in it.
+    for (unsigned i = step * kAtOnce; i < (step + 1) * kAtOnce; ++i)
+      __builtin_prefetch(
+          reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(group.text[i]) + group.offset + kBlock - 1), 1);
   }
 
   // Writes the group that waits for it between rounds of the next one: transposing occupies one port only, rounds have
   // enough for the others. Returns how many rounds that were.
-  [[gnu::always_inline]] inline unsigned rounds_and_writes(Words (&state)[1][16]) noexcept {
+  [[gnu::always_inline]] inline unsigned rounds_and_writes(Words (&state)[16]) noexcept {
     if (!behind_.waits) return 0;
     behind_.waits = false;
     for (unsigned quarter = 0; quarter < 4; ++quarter) {
-      double_round<1>(state);
+      double_round(state);
       Isa::transpose_quarters(behind_.state + 4 * quarter);
     }
     for (unsigned quarter = 0; quarter < 4; ++quarter) {
-      double_round<1>(state);
+      double_round(state);
       Isa::xor_quarter(behind_.state, quarter, behind_.text);
     }
     return 16;
@@ -270,12 +241,15 @@ class ChaCha20 {
 
   [[gnu::always_inline]] inline void use(const Group& group, Words* state) noexcept {
     constexpr unsigned kVectors = 16 / kLanes;  // per block
-    for (unsigned i = 0; i < 16; ++i) state[i] = Isa::add(state[i], i == 12 ? group.counter : group.initial[i]);
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < 16; ++i) state[i] = Isa::add(state[i], i == 12 ? group.counter : source_.initial[i]);
     if (group.one_time_keys != nullptr) {
+#pragma GCC unroll 8
       for (unsigned i = 0; i < 8; ++i) Isa::store(group.one_time_keys + i * Burst::kStride, state[i]);
       return;
     }
     if (Isa::kWritesBehind && group.whole) {
+#pragma GCC unroll 16
       for (unsigned i = 0; i < 16; ++i) behind_.state[i] = state[i];
       for (unsigned i = 0; i < kLanes; ++i) behind_.text[i] = group.text[i] + group.offset;
       behind_.waits = true;
@@ -283,9 +257,11 @@ class ChaCha20 {
     }
     Isa::transpose_blocks(state);
     if (group.whole) {
+#pragma GCC unroll 16
       for (unsigned i = 0; i < kLanes; ++i) Isa::xor_block(group.text[i] + group.offset, state + i * kVectors);
       return;
     }
+#pragma GCC unroll 16
     for (unsigned i = 0; i < 16; ++i) rows_[i] = state[i];
     for (unsigned i = 0; i < kLanes; ++i)
       if (group.size[i] > group.offset)
@@ -293,13 +269,12 @@ class ChaCha20 {
                         static_cast<uint32_t>(min(group.size[i] - group.offset, kBlock)));
   }
 
-  template <unsigned kCount>
-  [[gnu::always_inline]] static inline void double_round(Words (&state)[kCount][16]) noexcept {
-    if constexpr (Isa::kQuarterRoundsInPairs) {
-      for (unsigned g = 0; g < kCount; ++g) double_round_in_pairs(state[g]);
+  [[gnu::always_inline]] static inline void double_round(Words (&state)[16]) noexcept {
+    if constexpr (Isa::kRounds == Rounds::kInPairs) {
+      double_round_in_pairs(state);
     } else {
-      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<0>(state[g]);
-      for (unsigned g = 0; g < kCount; ++g) quarter_rounds<1>(state[g]);
+      quarter_rounds<0>(state);
+      quarter_rounds<1>(state);
     }
   }
 
@@ -316,24 +291,54 @@ class ChaCha20 {
   }
   static void put_away(Words& first, Words& second) noexcept { asm volatile("" : "+m"(first), "+m"(second)); }
 
-  // Four quarter rounds, step by step so that four independent instructions follow each other: of the columns
-  // (kTurn 0) or the diagonals (kTurn 1).
+  // Four quarter rounds, so that independent instructions follow each other: of the columns (kTurn 0) or the diagonals
+  // (kTurn 1).
   template <unsigned kTurn>
   [[gnu::always_inline]] static inline void quarter_rounds(Words* v) noexcept {
-    Words *const a = v, *const b = v + 4, *const c = v + 8, *const d = v + 12;
-    for (unsigned i = 0; i < 4; ++i) a[i] = Isa::add(a[i], b[(i + kTurn) % 4]);
-    for (unsigned i = 0; i < 4; ++i) xor_rotate<16>(d[(i + 3 * kTurn) % 4], a[i]);
-    for (unsigned i = 0; i < 4; ++i) c[i] = Isa::add(c[i], d[(i + kTurn) % 4]);
-    for (unsigned i = 0; i < 4; ++i) xor_rotate<12>(b[(i + 3 * kTurn) % 4], c[i]);
-    for (unsigned i = 0; i < 4; ++i) a[i] = Isa::add(a[i], b[(i + kTurn) % 4]);
-    for (unsigned i = 0; i < 4; ++i) xor_rotate<8>(d[(i + 3 * kTurn) % 4], a[i]);
-    for (unsigned i = 0; i < 4; ++i) c[i] = Isa::add(c[i], d[(i + kTurn) % 4]);
-    for (unsigned i = 0; i < 4; ++i) xor_rotate<7>(b[(i + 3 * kTurn) % 4], c[i]);
+    if constexpr (Isa::kRounds == Rounds::kStaggered) {
+      staggered<kTurn>(v, std::make_index_sequence<kSteps + 1>());
+    } else {
+      in_step<kTurn>(v, std::make_index_sequence<kSteps / 3>());
+    }
   }
 
-  template <unsigned kBits>
-  [[gnu::always_inline]] static inline void xor_rotate(Words& to, Words with) noexcept {
-    to = Isa::template rotate_left<kBits>(Isa::bit_xor(to, with));
+  template <unsigned kTurn, size_t... kThird>
+  [[gnu::always_inline]] static inline void in_step(Words* v, std::index_sequence<kThird...>) noexcept {
+    (add_xor_rotate<kTurn, 3 * kThird>(v), ...);
+  }
+  template <unsigned kTurn, size_t kStep>
+  [[gnu::always_inline]] static inline void add_xor_rotate(Words* v) noexcept {
+    for (unsigned i = 0; i < 4; ++i) step<kTurn, kStep>(v, i);
+    for (unsigned i = 0; i < 4; ++i) {
+      step<kTurn, kStep + 1>(v, i);
+      step<kTurn, kStep + 2>(v, i);
+    }
+  }
+
+  // Where only some of the ports rotate: they do so for one pair while the others add for the other.
+  template <unsigned kTurn, size_t... kStep>
+  [[gnu::always_inline]] static inline void staggered(Words* v, std::index_sequence<kStep...>) noexcept {
+    (step_of_pairs<kTurn, kStep>(v), ...);
+  }
+  template <unsigned kTurn, size_t kStep>
+  [[gnu::always_inline]] static inline void step_of_pairs(Words* v) noexcept {
+    for (unsigned i = 0; i < 2; ++i) step<kTurn, kStep>(v, i);
+    for (unsigned i = 2; i < 4; ++i) step<kTurn, kStep - 1>(v, i);
+  }
+
+  // One instruction of quarter round i (RFC 8439, section 2.1); none before the first and after the last.
+  static constexpr size_t kSteps = 12;
+  template <unsigned kTurn, size_t kStep>
+  [[gnu::always_inline]] static inline void step(Words* v, unsigned i) noexcept {
+    if constexpr (kStep < kSteps) {
+      constexpr unsigned kThird = kStep / 3;
+      constexpr int kRotations[] = {16, 12, 8, 7};
+      Words &a = v[i], &b = v[4 + (i + kTurn) % 4], &c = v[8 + (i + 2 * kTurn) % 4], &d = v[12 + (i + 3 * kTurn) % 4];
+      Words &sum = kThird % 2 == 0 ? a : c, &added = kThird % 2 == 0 ? b : d, &turned = kThird % 2 == 0 ? d : b;
+      if constexpr (kStep % 3 == 0) sum = Isa::add(sum, added);
+      if constexpr (kStep % 3 == 1) turned = Isa::bit_xor(turned, sum);
+      if constexpr (kStep % 3 == 2) turned = Isa::template rotate_left<kRotations[kThird]>(turned);
+    }
   }
 
   // Of packets whose first blocks were lanes.
@@ -344,9 +349,7 @@ class ChaCha20 {
   }
 
   Burst& burst_;
-  Source sources_[Isa::kGroupsInFlight];
-  Group waiting_[Isa::kGroupsInFlight];
-  unsigned ready_ = 0;  // of the waiting
+  Source source_;
   // Computed, but not yet transposed and added to its texts.
   struct {
     Words state[16];

@@ -6,15 +6,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dataplane/crypto/lanes/rounds.h"
+
 namespace sluice::lanes {
 
 struct Avx2 {
   // --- 32-bit lanes (ChaCha20) ---
   using Words = __m256i;
   static constexpr unsigned kWords = 8;
-  static constexpr unsigned kGroupsInFlight = 1;  // 16 registers: one state, and even that leaves none for temporaries
   static constexpr bool kWritesBehind = false;
-  static constexpr bool kQuarterRoundsInPairs = true;
+  static constexpr Rounds kRounds = Rounds::kInPairs;  // 16 registers: a state leaves none for temporaries
 
   static Words load(const uint32_t* words) noexcept { return load256(words); }
   static void store(uint32_t* words, Words a) noexcept { store256(words, a); }

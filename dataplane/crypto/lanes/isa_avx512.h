@@ -6,15 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dataplane/crypto/lanes/rounds.h"
+
 namespace sluice::lanes {
 
 struct Avx512 {
   // --- 32-bit lanes (ChaCha20) ---
   using Words = __m512i;
   static constexpr unsigned kWords = 16;
-  // CPUs with these instructions but not IFMA compute vectors of 512 bits on two ports: one group keeps them busy.
-  static constexpr unsigned kGroupsInFlight = 1;
-  static constexpr bool kQuarterRoundsInPairs = false;
+  static constexpr Rounds kRounds = Rounds::kInStep;
   static constexpr bool kWritesBehind = true;  // chacha20.h: registers enough to transpose between rounds
 
   static Words load(const uint32_t* words) noexcept { return _mm512_load_si512(words); }
@@ -70,7 +70,9 @@ struct Avx512 {
 
   // From 16 vectors of one word of every block to 16 blocks: in two steps, each of four independent parts.
   [[gnu::always_inline]] static inline void transpose_blocks(Words* state) noexcept {
+#pragma GCC unroll 4
     for (unsigned i = 0; i < 16; i += 4) transpose_quarters(state + i);
+#pragma GCC unroll 4
     for (unsigned i = 0; i < 4; ++i) transpose_rows(state[i], state[4 + i], state[8 + i], state[12 + i]);
   }
 

@@ -6,9 +6,9 @@
 namespace sluice::lanes {
 
 struct Avx512Ifma : Avx512 {
-  static constexpr bool kWritesBehind = false;
+  // AMD's Zen 4 rotates on two of the four ports it adds on (each takes half a vector): in step, adding waits for them.
+  static constexpr Rounds kRounds = Rounds::kStaggered;
   static constexpr unsigned kSumsInFlight = 2;
-  static constexpr unsigned kGroupsInFlight = 2;  // newer CPUs have more ports than one group has independent work for
 
   // sum + the low, or the high, 52 bits of the product of the low 52 bits of a and b
   static Longs multiply_add_low52(Longs sum, Longs a, Longs b) noexcept { return _mm512_madd52lo_epu64(sum, a, b); }

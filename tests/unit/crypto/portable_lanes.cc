@@ -19,9 +19,8 @@ struct Portable {
     uint32_t lane[16];
   };
   static constexpr unsigned kWords = 16;
-  static constexpr unsigned kGroupsInFlight = 2;
   static constexpr bool kWritesBehind = false;
-  static constexpr bool kQuarterRoundsInPairs = false;
+  static constexpr lanes::Rounds kRounds = lanes::Rounds::kStaggered;
   static constexpr unsigned kSumsInFlight = 2;
 
   template <class Function>
