@@ -176,6 +176,24 @@ void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
       {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = keypair.peer->id, .index = keypair.local_index});
 }
 
+// Whether a message came from where the peer is believed to be. Read where it lies, so as far as that is quick to say:
+// without IP options the addresses are right in front of the UDP header.
+template <class IpHeader>
+bool came_over(const OuterRoute& outer, rte_mbuf* m) noexcept {
+  constexpr size_t kAddress = sizeof(IpHeader::source);
+  const auto* udp = rte_pktmbuf_mtod_offset(m, const UdpHeader*, -static_cast<int>(sizeof(UdpHeader)));
+  const auto* source = reinterpret_cast<const std::byte*>(udp) - 2 * kAddress;
+  return outer.remote.port == udp->source_port.host() && outer.remote.scope == 0 &&
+         outer.remote.address.size() == kAddress && outer.local.size() == kAddress &&
+         equal_bytes<kAddress>(source, outer.remote.address.bytes.data()) &&
+         equal_bytes<kAddress>(source + kAddress, outer.local.bytes.data());
+}
+bool came_over(const OuterRoute& outer, rte_mbuf* m) noexcept {
+  const uint8_t size = meta(m).outer_size;
+  if (size == sizeof(Ipv4Header) + sizeof(UdpHeader)) return came_over<Ipv4Header>(outer, m);
+  return size == sizeof(Ipv6Header) + sizeof(UdpHeader) && came_over<Ipv6Header>(outer, m);
+}
+
 // What control knows, or is about to learn, of the peer's place.
 bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterRoute* outer,
               const OuterHeaders& from) noexcept {
@@ -188,8 +206,10 @@ bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterR
 
 // Roaming (protocol.md section 11): every authentic packet says where its peer is.
 void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
-  const OuterHeaders from = outer_headers_of(m);
   const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
+  if (outer != nullptr && outer != keypair.reported_over && came_over(*outer, m)) [[likely]]
+    return;
+  const OuterHeaders from = outer_headers_of(m);
   if (is_known(context, keypair, outer, from)) return;
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,

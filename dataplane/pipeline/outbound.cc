@@ -500,15 +500,13 @@ class Departure {
     ready_.push(m);
     if (ready_.full()) finish();
   }
-  // The way to send by: the published one, or one to where the peer has gone, which is good until the next call.
-  Way follow(const Way& way) noexcept {
-    if (!way.open() || !has_moved(context_, *way.keypair, *way.outer)) return way;
+  // Leads to where the peer has gone, if it has; that is good until the next call.
+  void follow(Way& way) noexcept {
+    if (!way.open() || !has_moved(context_, *way.keypair, *way.outer)) return;
     finish();  // packets may still refer to the last one
     const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
     moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
-    Way moved = way;
-    moved.outer = &moved_;
-    return moved;
+    way.outer = &moved_;
   }
   // For the path to this peer, though not for the tunnel. Below IPv6's minimum there is nothing to say to an IPv6
   // sender: the message leaves in fragments (RFC 2473, section 7.1).
@@ -557,7 +555,8 @@ void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> ru
 
 void send_run(WorkerContext& context, Peer& peer, std::span<rte_mbuf*> run, Departure& departure) noexcept {
   clamp_segments(context.published->tunnels[peer.tunnel.value], peer, run);
-  const Way way = departure.follow(choose_keypair(context, peer));
+  Way way = choose_keypair(context, peer);
+  departure.follow(way);
   if (way.obstacle != Drop::count_) return turn_away(context, peer, run, way.obstacle);
   if (!way.open()) {
     for (rte_mbuf* m : run) stage(context, peer, m);

@@ -49,8 +49,8 @@ class RecentFlows {
     FlowVerdict verdict;  // verdict.version: of what was published then; 0: nobody's
   };
   static_assert(sizeof(Flow) == 64);
-  static constexpr unsigned kPlaceBits = 18;
-  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // directly mapped, 16 MiB, taken as far as they are used
+  static constexpr unsigned kPlaceBits = 19;
+  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // directly mapped, 32 MiB, taken as far as they are used
 
   // 2^64 divided by the golden ratio (Knuth, section 6.4). The upper bits of a product are those that depend on all of
   // its factor, so on the last byte of an address, too.
