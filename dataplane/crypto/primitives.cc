@@ -5,6 +5,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "dataplane/crypto/montgomery.h"
+
 namespace sluice {
 namespace {
 
@@ -31,9 +33,10 @@ PrivateKey generate_private_key(Rng& rng) noexcept {
 }
 
 PublicKey public_key_of(const PrivateKey& key) noexcept {
-  PublicKey result;
-  crypto_scalarmult_base(raw(Bytes(result.bytes)), key.data());
-  return result;
+  EdwardsPoint point;
+  [[maybe_unused]] const int failed = crypto_scalarmult_ed25519_base(raw(Bytes(point)), key.data());  // clamps
+  assert(!failed);
+  return montgomery_form(point);
 }
 
 bool x25519(const PrivateKey& own, const PublicKey& theirs, Secret<32>& shared) noexcept {

@@ -19,7 +19,7 @@ namespace sluice {
 
 void clamp(PrivateKey& key) noexcept;  // RFC 7748, section 5
 PrivateKey generate_private_key(Rng& rng) noexcept;
-PublicKey public_key_of(const PrivateKey& key) noexcept;
+PublicKey public_key_of(const PrivateKey& key) noexcept;  // not of "none"
 
 // X25519 (RFC 7748). False: the shared secret is zero (a point of low order); `shared` is then zero.
 [[nodiscard]] bool x25519(const PrivateKey& own, const PublicKey& theirs, Secret<32>& shared) noexcept;

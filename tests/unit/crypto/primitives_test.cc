@@ -75,6 +75,24 @@ TEST(X25519, ClampingSmallJson) {
   }
 }
 
+TEST(X25519, PublicKeysAreMultiplesOfTheBasePoint) {  // computed in the Edwards form: against the ladder
+  PublicKey base;
+  base.bytes[0] = std::byte{9};
+  const auto expect_multiple = [&](const PrivateKey& key) {
+    Secret<32> multiple;
+    ASSERT_TRUE(x25519(key, base, multiple));
+    EXPECT_EQ(to_vector(public_key_of(key).bytes), to_vector(multiple.bytes()));
+  };
+  test::SeededRng rng;
+  for (int i = 0; i < 1000; ++i) expect_multiple(generate_private_key(rng));
+  for (const std::byte fill : {std::byte{0}, std::byte{0xff}}) {  // the smallest and the largest
+    PrivateKey key;
+    std::ranges::fill(key.bytes(), fill);
+    clamp(key);
+    expect_multiple(key);
+  }
+}
+
 TEST(X25519, BothSidesAgree) {
   test::SeededRng rng;
   const PrivateKey a = generate_private_key(rng), b = generate_private_key(rng);
