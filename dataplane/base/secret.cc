@@ -4,8 +4,6 @@
 
 namespace sluice {
 
-void wipe(std::span<std::byte> bytes) noexcept { sodium_memzero(bytes.data(), bytes.size()); }
-
 bool equal_constant_time(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {
   return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0;
 }
