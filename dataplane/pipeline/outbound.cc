@@ -415,7 +415,10 @@ void finish_outer(WorkerContext& context, Burst& frames, const SealJob* jobs) no
   });
 }
 
-void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
+// Whether what the packets refer to outlives this call, so that they may wait for other workers.
+enum class Ways : uint8_t { kPublished, kOfThisCall };
+
+void seal_and_transmit(WorkerContext& context, Burst& packets, Ways ways, StageClock& clock) noexcept {
   if (packets.empty()) return;
   JobRoom<SealJob> room;
   const unsigned ready = packets.count;
@@ -423,7 +426,9 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, StageClock& clock
   clock.finished(Stage::frame_payload, ready);
   const unsigned n = packets.count;
   const std::span<SealJob> jobs = room.first(n);
-  if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
+  if (context.spread != nullptr && ways == Ways::kOfThisCall) {
+    finish_seals(context, 0, clock);  // they are older
+  } else if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
     if (spread_seals(context, packets, jobs, sums, clock)) return;
   }
   context.engine->seal(jobs, sums);
@@ -507,6 +512,7 @@ class Departure {
     const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
     moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
     way.outer = &moved_;
+    ways_ = Ways::kOfThisCall;
   }
   // For the path to this peer, though not for the tunnel. Below IPv6's minimum there is nothing to say to an IPv6
   // sender: the message leaves in fragments (RFC 2473, section 7.1).
@@ -532,7 +538,7 @@ class Departure {
   }
   void finish() noexcept {
     clock_.finished(Stage::route_to_peer, ready_.count);
-    seal_and_transmit(context_, ready_, clock_);
+    seal_and_transmit(context_, ready_, ways_, clock_);
   }
 
  private:
@@ -540,6 +546,7 @@ class Departure {
   StageClock& clock_;
   Burst ready_;
   OuterRoute moved_;
+  Ways ways_ = Ways::kPublished;
 };
 
 void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> run, Drop obstacle) noexcept {

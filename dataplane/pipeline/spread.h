@@ -29,15 +29,15 @@ class Spread {
  public:
   struct Options {
     unsigned min_packets = 16;     // a smaller burst is not worth it
-    unsigned chunk_bytes = 16384;  // about so much text in a chunk; of less the cipher leaves lanes empty
+    unsigned chunk_bytes = 40960;  // about so much text in a chunk: half a burst of large packets
     unsigned give_up_after = 8;    // bursts in a row in which nobody had time; then only few are tried
     Nanoseconds patience = std::chrono::microseconds(100);  // with a helper's last chunk
     Nanoseconds window = std::chrono::microseconds(200);    // over which saturation is judged
     Saturation::Levels saturation;
   };
 
-  // Bursts of a kind that may be under way at once: one for the helpers while the owner finishes another.
-  static constexpr unsigned kDepth = 2;
+  // Bursts of a kind that may be under way at once: the owner finishes one, and others have a whole one before them.
+  static constexpr unsigned kDepth = 3;
 
   Spread(SpreadBoard& board, WorkerContext& context, const Options& options) noexcept;
   ~Spread();  // no worker runs any more

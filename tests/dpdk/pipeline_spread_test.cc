@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/wire/messages.h"
@@ -93,6 +94,12 @@ class SpreadTest : public testing::Test {
     }
     return frames;
   }
+  void peer_speaks_from(std::string_view address, uint16_t port) {
+    const Octets message = session_->seal(counter_++, inner_packet("10.2.0.2", "10.1.0.2", 0));
+    const Octets frame =
+        PacketBuilder(message).udp(port, kListenPort).ipv4(address, "198.51.100.1").ethernet(kWanMac, kRouterMac);
+    bench.receive({frame}, kWan);
+  }
   std::vector<uint32_t> host_got() {
     std::vector<uint32_t> numbers;
     for (const Octets& frame : bench.transmitted(kLan)) numbers.push_back(number_of(ConstBytes(frame).subspan(14)));
@@ -169,6 +176,35 @@ TEST_F(SpreadTest, SealsInOrderWithAHelpersChunksAmongItsOwn) {
   EXPECT_EQ(peer_got(), all_but(300));
   EXPECT_GE(stats().spread_packets_helped, 100u);
   EXPECT_EQ(bench.drops(), Drops{});
+}
+
+// One for the owner, one for a helper: smaller ones cost more to hand over, and cores fetch each other's lines.
+TEST_F(SpreadTest, AFullBurstOfLargePacketsIsTwoChunks) {
+  spread();
+  bool once = false;
+  engine->interrupt = [&] {
+    if (!std::exchange(once, true)) help();
+  };
+  host_sends(64, 1300);
+  EXPECT_EQ(stats().spread_packets_helped, 32u);
+  EXPECT_EQ(peer_got(), all_but(64));
+}
+
+// Where a peer has just gone only the call that sends there knows: its packets do not wait for others, but for those
+// under way.
+TEST_F(SpreadTest, WhatFollowsAPeerIsSealedAtOnce) {
+  const auto socket_to = [](const char* remote) {
+    return socket_route(kWan, *parse_endpoint(remote), {}, kListenPort);
+  };
+  bench.outer_of(bench.peer()) = socket_to("198.51.100.2:51820");
+  peer_speaks_from("203.0.113.7", 999);
+  spread();
+  host_sends(100, 1300);
+  EXPECT_EQ(stats().spread_bursts, 0u);
+  EXPECT_EQ(bench.drops(), Drops{});
+  const std::vector<Octets> packets = bench.transmitted(kWan);
+  ASSERT_EQ(packets.size(), 100u);
+  for (const Octets& packet : packets) EXPECT_EQ(destination_of(packet), parse_endpoint("203.0.113.7:999")->address);
 }
 
 TEST_F(SpreadTest, OpensInOrderAndDropsWhatIsForged) {
