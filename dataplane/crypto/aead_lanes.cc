@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "dataplane/crypto/aead_sodium.h"
@@ -111,22 +112,25 @@ class LanesEngine final : public AeadEngine {
     }
   }
 
-  // Writes order_. A counting sort by 64 bytes: nothing depends on the order but how well lanes are used.
+  // Sets order_. A counting sort by 64 bytes: nothing depends on the order but how well lanes are used.
   template <class Job>
   void sort_longest_first(std::span<const Job> jobs) noexcept {
-    constexpr size_t kClasses = 32;
-    const auto class_of = [](const Job& job) {
-      return kClasses - 1 - std::min((job.text.size() + 63) / 64, kClasses - 1);
-    };
-    std::array<uint16_t, kClasses> next{};
     bool alike = true;
-    for (const Job& job : jobs) alike &= class_of(job) == class_of(jobs.front());
-    if (!alike) {
-      for (const Job& job : jobs) ++next[class_of(job)];
-      uint16_t sum = 0;
-      for (uint16_t& n : next) sum = static_cast<uint16_t>(sum + std::exchange(n, sum));
-    }
-    for (size_t i = 0; i < jobs.size(); ++i) order_[alike ? i : next[class_of(jobs[i])]++] = static_cast<uint8_t>(i);
+    for (const Job& job : jobs) alike &= blocks_of(job) == blocks_of(jobs.front());
+    if (alike && as_they_come_) return;
+    as_they_come_ = alike;
+    if (alike) return std::iota(order_.begin(), order_.end(), uint8_t{0});
+    constexpr size_t kClasses = 32;
+    const auto class_of = [](const Job& job) { return kClasses - 1 - std::min(blocks_of(job), kClasses - 1); };
+    std::array<uint16_t, kClasses> next{};
+    for (const Job& job : jobs) ++next[class_of(job)];
+    uint16_t sum = 0;
+    for (uint16_t& n : next) sum = static_cast<uint16_t>(sum + std::exchange(n, sum));
+    for (size_t i = 0; i < jobs.size(); ++i) order_[next[class_of(jobs[i])]++] = static_cast<uint8_t>(i);
+  }
+  template <class Job>
+  static size_t blocks_of(const Job& job) noexcept {
+    return (job.text.size() + 63) / 64;
   }
 
   template <class JobAt>
@@ -164,6 +168,7 @@ class LanesEngine final : public AeadEngine {
   Burst burst_;
   size_t burst_taken_ = 0;                              // jobs of it
   std::array<uint8_t, AeadEngine::kMaxBurst> order_{};  // job numbers, longest text first
+  bool as_they_come_ = false;                           // order_ is 0, 1, 2 ...
 };
 
 std::unique_ptr<AeadEngine> make(std::string_view name, const Kernel* kernel) {
