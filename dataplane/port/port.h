@@ -69,6 +69,8 @@ class Port {
   virtual uint16_t receive_queues() const noexcept = 0;
   virtual uint16_t transmit_queues() const noexcept = 0;
   virtual uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
+  // The next receive() has packets at hand that its descriptor says nothing of: they have left the kernel.
+  virtual bool has_more(uint16_t /*queue*/) const noexcept { return false; }
   // Takes the first packets of the burst and says how many; the others remain the caller's.
   virtual uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept = 0;
   // It has packets of its own to send (LACP's), when it is asked to transmit, be it nothing: ten times a second at

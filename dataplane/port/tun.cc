@@ -33,6 +33,7 @@ class TunQueue {
   TunQueue& operator=(const TunQueue&) = delete;
 
   uint16_t receive(rte_mbuf** packets, uint16_t n) noexcept;
+  bool has_more() const noexcept { return next_segment_ < plan_.count(); }
   uint16_t transmit(rte_mbuf** packets, uint16_t n) noexcept;
   int fd() const noexcept { return fd_; }
   PortCounters counters() const noexcept { return counters_.read(); }
@@ -70,6 +71,7 @@ class TunPort final : public Port {
   uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override {
     return queues_[queue]->receive(packets, n);
   }
+  bool has_more(uint16_t queue) const noexcept override { return queues_[queue]->has_more(); }
   uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override {
     return queues_[queue]->transmit(packets, n);
   }
@@ -92,9 +94,12 @@ class TunPort final : public Port {
   const uint16_t receive_queues_;
 };
 
+// A super-frame is not begun where it does not fit whole: as one burst it leaves in the fewest datagrams, and comes out
+// as one super-frame at the other end.
 uint16_t TunQueue::receive(rte_mbuf** packets, uint16_t n) noexcept {
   uint16_t got = 0;
-  while (got < n && (next_segment_ < plan_.count() || read_frame())) {
+  while (got < n && (has_more() || read_frame())) {
+    if (got != 0 && plan_.count() - next_segment_ > static_cast<unsigned>(n - got)) break;
     const uint16_t cut_now = cut(packets + got, static_cast<uint16_t>(n - got));
     if (cut_now == 0) break;  // no buffers: they may be this worker's to give back; or nothing sound was read
     got = static_cast<uint16_t>(got + cut_now);

@@ -162,7 +162,9 @@ class Inbox {
   // Receives if everything has been taken. False: there is nothing.
   bool refill(int fd, uint16_t listen_port) noexcept;
   bool empty() const noexcept { return at_ == count_; }
-  // The next datagram of the wire, and the headers to put in front of it; until the next call.
+  // Looks at the next message: how many datagrams of the wire are left of it.
+  size_t open() noexcept;
+  // The next of them, and the headers to put in front of it; until the next call.
   struct Datagram {
     ConstBytes headers, payload;
   };
@@ -170,6 +172,7 @@ class Inbox {
 
  private:
   void open_message() noexcept;
+  size_t datagrams_of(size_t size) const noexcept { return segment_ == 0 ? 1 : (size + segment_ - 1) / segment_; }
 
   struct Slot {
     SocketAddress from;
@@ -234,8 +237,7 @@ void Inbox::open_message() noexcept {
     }
   }
   // Enough messages for a burst, no more: a datagram of many is 64 KiB, and cold again before its turn comes.
-  const size_t datagrams = segment_ == 0 ? 1 : (size + segment_ - 1) / segment_;
-  wanted_ = std::clamp<unsigned>(static_cast<unsigned>(64 / std::max<size_t>(1, datagrams)), 1, kMostMessages);
+  wanted_ = std::clamp<unsigned>(static_cast<unsigned>(64 / std::max<size_t>(1, datagrams_of(size))), 1, kMostMessages);
 
   UdpHeader udp{};
   udp.destination_port = listen_port_;
@@ -269,8 +271,12 @@ void Inbox::open_message() noexcept {
   }
 }
 
-Inbox::Datagram Inbox::next() noexcept {
+size_t Inbox::open() noexcept {
   if (offset_ == 0) open_message();
+  return datagrams_of(messages_[at_].msg_len - offset_);
+}
+
+Inbox::Datagram Inbox::next() noexcept {
   const size_t size = messages_[at_].msg_len;
   const Datagram datagram{{headers_.data(), headers_size_},
                           {memory_.get() + at_ * kMaxDatagram + offset_, std::min(segment_, size - offset_)}};
@@ -474,6 +480,7 @@ class SocketPort final : public UdpSocketPort {
   uint16_t receive_queues() const noexcept override { return static_cast<uint16_t>(fds_.size()); }
   uint16_t transmit_queues() const noexcept override { return static_cast<uint16_t>(lanes_.size()); }
   uint16_t receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override;
+  bool has_more(uint16_t queue) const noexcept override { return !inbox_of(queue).empty(); }
   uint16_t transmit(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept override;
   Wakeup wakeup(uint16_t queue) noexcept override { return {Wakeup::Kind::kFd, fds_[queue].get()}; }
   void arm_interrupt(uint16_t, bool) noexcept override {}
@@ -493,6 +500,8 @@ class SocketPort final : public UdpSocketPort {
   Steering steering() const override { return steering_; }
 
  private:
+  Lane& lane_of(uint16_t queue) const noexcept { return *lanes_[queue % lanes_.size()]; }
+  Inbox& inbox_of(uint16_t queue) const noexcept { return lane_of(queue).inboxes[queue / lanes_.size()]; }
   void steer_sockets();
   std::span<Descriptor> sockets_of(size_t family) noexcept {
     return std::span(fds_).subspan(family * lanes_.size(), lanes_.size());
@@ -595,25 +604,30 @@ PortCounters SocketPort::counters() const noexcept {
   return sum;
 }
 
+// A message is not begun where it does not fit whole: what left as one super-frame then goes on as one.
 uint16_t SocketPort::receive(uint16_t queue, rte_mbuf** packets, uint16_t n) noexcept {
-  Lane& lane = *lanes_[queue % lanes_.size()];
-  Inbox& inbox = lane.inboxes[queue / lanes_.size()];
+  Lane& lane = lane_of(queue);
+  Inbox& inbox = inbox_of(queue);
   if (inbox.empty() && !inbox.refill(fds_[queue].get(), listen_port_.load(std::memory_order_relaxed))) return 0;
   uint16_t got = 0;
   uint64_t bytes = 0, missed = 0;
-  while (got < n && !inbox.empty()) {
-    const Inbox::Datagram datagram = inbox.next();
-    const size_t size = datagram.headers.size() + datagram.payload.size();
-    rte_mbuf* m = buffers_.allocate(size);
-    if (m == nullptr) {
-      ++missed;
-      continue;
+  while (!inbox.empty()) {
+    const size_t left = inbox.open(), room = n - got;
+    if (got != 0 && left > room) break;
+    for (size_t i = std::min(left, room); i != 0; --i) {
+      const Inbox::Datagram datagram = inbox.next();
+      const size_t size = datagram.headers.size() + datagram.payload.size();
+      rte_mbuf* m = buffers_.allocate(size);
+      if (m == nullptr) {
+        ++missed;
+        continue;
+      }
+      auto* at = rte_pktmbuf_mtod(m, std::byte*);
+      std::memcpy(at, datagram.headers.data(), datagram.headers.size());
+      std::memcpy(at + datagram.headers.size(), datagram.payload.data(), datagram.payload.size());
+      bytes += size;
+      packets[got++] = m;
     }
-    auto* at = rte_pktmbuf_mtod(m, std::byte*);
-    std::memcpy(at, datagram.headers.data(), datagram.headers.size());
-    std::memcpy(at + datagram.headers.size(), datagram.payload.data(), datagram.payload.size());
-    bytes += size;
-    packets[got++] = m;
   }
   LivePortCounters::add(lane.counters.rx_packets, got);
   LivePortCounters::add(lane.counters.rx_bytes, bytes);

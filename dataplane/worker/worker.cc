@@ -137,11 +137,11 @@ struct Worker::State {
   uint32_t polls_until_timed = 1;
   const uint64_t now_lasts = rte_get_tsc_hz() / 1'000'000 * static_cast<uint64_t>(parts.clock->lasts().count()) / 1000;
   uint64_t now_read = 0;    // when context.now was
-  bool round_full = false;  // a queue or ring gave as much as we take at once
+  bool round_full = false;  // a queue or ring gave as much as we take at once, or had more
   const uint64_t saturated_poll = rte_get_tsc_hz() / 1'000'000 * kSaturatedPollMicroseconds;
   // Bit n: queues[n] is looked at in this poll. All of them, unless somebody has asked the kernel which have traffic.
   uint64_t due = ~uint64_t{0};
-  uint64_t more = 0;                  // likewise: queues that gave a whole burst, and may have the rest at hand
+  uint64_t more = 0;                  // likewise: queues that have more at hand, or may have
   bool online = false;                // for QSBR: we may hold pointers that control has published
   uint64_t version = 0;               // of what is published, in the last poll
   std::atomic<bool> stopping{false};  // written by any thread
@@ -325,10 +325,11 @@ unsigned Worker::State::receive() noexcept {
     StageClock clock(stats);
     frames.count = q.port->receive(q.queue, frames.packets, kBurst);
     if (frames.empty()) continue;
-    if (frames.count == kBurst) more |= bit;
+    const bool full = frames.count == kBurst || q.port->has_more(q.queue);
+    if (full) more |= bit;
     clock.finished(Stage::receive, frames.count);
     handled += frames.count;
-    round_full |= frames.count == kBurst;
+    round_full |= full;
     process(*q.port, frames);
   }
   return handled;

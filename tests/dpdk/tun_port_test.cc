@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netinet/udp.h>
 #include <rte_mbuf.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -47,6 +48,15 @@ class TunPortTest : public testing::Test {
     for (unsigned i = 0; i < datagrams; ++i)
       ASSERT_EQ(sendto(socket_, "datagram", 8, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to), 8);
   }
+  // As one super-frame, where Linux can do that for UDP (6.2).
+  void send_super_frame(unsigned datagrams) {
+    const int segment = 8;
+    ASSERT_EQ(setsockopt(socket_, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment), 0);
+    const std::vector<char> bytes(datagrams * segment);
+    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(0xc0000202)}, .sin_zero = {}};
+    ASSERT_EQ(sendto(socket_, bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to),
+              static_cast<ssize_t>(bytes.size()));
+  }
   uint16_t receive() {  // and frees
     rte_mbuf* packets[kBurst];
     const uint16_t n = port_->receive(0, packets, kBurst);
@@ -70,6 +80,18 @@ TEST_F(TunPortTest, YieldsWhatLinuxSends) {
   EXPECT_EQ(receive(), 5);
   EXPECT_EQ(receive(), 0);
   EXPECT_EQ(port_->counters().rx_packets, 5u);
+}
+
+// What does not fit whole into the rest of a burst waits, and the worker can know it.
+TEST_F(TunPortTest, ABurstEndsWhereASuperFrameDoes) {
+  send_super_frame(40);
+  send_super_frame(40);
+  const uint16_t first = receive();
+  if (!port_->has_more(0)) GTEST_SKIP() << "this Linux cuts UDP itself";
+  EXPECT_EQ(first, 40);
+  EXPECT_EQ(receive(), 40);
+  EXPECT_FALSE(port_->has_more(0));
+  EXPECT_EQ(receive(), 0);
 }
 
 // Whoever could give buffers back may be the worker that asks: it must not stay here for as long as Linux sends.

@@ -2,6 +2,7 @@
 // each in one system call.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <rte_mbuf.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <vector>
@@ -49,6 +51,17 @@ class Remote {
     const sockaddr_storage address = loopback(family_, to);
     EXPECT_EQ(sendto(fd_, &number, sizeof number, 0, reinterpret_cast<const sockaddr*>(&address), size_of(family_)),
               static_cast<ssize_t>(sizeof number));
+  }
+  // Numbers from `first` on, a datagram each, as one that the kernel cuts.
+  void send_as_one(uint16_t to, uint32_t first, uint32_t count) const {
+    const int segment = sizeof first;
+    ASSERT_EQ(setsockopt(fd_, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment), 0);
+    std::vector<uint32_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), first);
+    const sockaddr_storage address = loopback(family_, to);
+    EXPECT_EQ(sendto(fd_, numbers.data(), count * sizeof first, 0, reinterpret_cast<const sockaddr*>(&address),
+                     size_of(family_)),
+              static_cast<ssize_t>(count * sizeof first));
   }
   // A WireGuard message of that type, or as much as a rule looks at; `number` is in its counter's place.
   void send_message(uint16_t to, uint32_t type, uint32_t index, uint32_t number) const {
@@ -216,6 +229,21 @@ TEST_P(UdpSocketPortTest, EveryDatagramHasItsOwnSender) {
     EXPECT_EQ(received[n].destination, listen_port_);
     EXPECT_EQ(received[n].from, loopback);
     EXPECT_EQ(received[n].to, loopback);
+  }
+}
+
+// What left as one and does not fit whole into the rest of a burst waits, and the worker can know it: the descriptor
+// says nothing of it any more.
+TEST_P(UdpSocketPortTest, ABurstEndsWhereASuperFrameDoes) {
+  const uint16_t queue = ipv4() ? 0 : 1;
+  const Remote remote(GetParam());
+  remote.send_as_one(listen_port_, 0, 40);
+  remote.send_as_one(listen_port_, 40, 40);
+  for (uint32_t first : {0u, 40u}) {
+    const std::vector<Datagram> burst = receive(1);
+    ASSERT_EQ(burst.size(), 40u);
+    for (uint32_t n = 0; n < 40; ++n) EXPECT_EQ(burst[n].number, first + n);
+    EXPECT_EQ(port_->has_more(queue), first == 0);
   }
 }
 
