@@ -199,8 +199,9 @@ TEST_F(SpreadTest, WhatFollowsAPeerIsSealedAtOnce) {
   bench.outer_of(bench.peer()) = socket_to("198.51.100.2:51820");
   peer_speaks_from("203.0.113.7", 999);
   spread();
+  const uint64_t before = stats().spread_bursts;
   host_sends(100, 1300);
-  EXPECT_EQ(stats().spread_bursts, 0u);
+  EXPECT_EQ(stats().spread_bursts, before);
   EXPECT_EQ(bench.drops(), Drops{});
   const std::vector<Octets> packets = bench.transmitted(kWan);
   ASSERT_EQ(packets.size(), 100u);
