@@ -5,6 +5,8 @@
 #include <rte_mempool.h>
 #include <rte_ring.h>
 #include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -394,6 +396,61 @@ TEST_F(WorkerTest, PublishesUnderTrafficAndFreesEveryRoot) {
     return freed == kRoots;
   })) << freed;
   EXPECT_TRUE(eventually([&] { return received() == sent; })) << received() << " of " << sent;
+}
+
+// What its descriptor announces once it gives in two bursts, neither of them full.
+class TwoBurstsPort final : public Port {
+ public:
+  explicit TwoBurstsPort(rte_mempool* pool) : Port(PortId{0}, "two-bursts"), pool_(pool) {}
+  ~TwoBurstsPort() override { close(announced_); }
+  void announce() { ASSERT_EQ(eventfd_write(announced_, 1), 0); }
+
+  uint16_t receive_queues() const noexcept override { return 1; }
+  uint16_t transmit_queues() const noexcept override { return 1; }
+  uint16_t receive(uint16_t, rte_mbuf** packets, uint16_t) noexcept override {
+    eventfd_t n;
+    if (eventfd_read(announced_, &n) == 0) left_ = 2;
+    if (left_ == 0) return 0;
+    --left_;
+    for (uint16_t i = 0; i < kEach; ++i) {
+      packets[i] = rte_pktmbuf_alloc(pool_);
+      std::memcpy(rte_pktmbuf_append(packets[i], static_cast<uint16_t>(kFrame.size())), kFrame.data(), kFrame.size());
+    }
+    return kEach;
+  }
+  bool has_more(uint16_t) const noexcept override { return left_ != 0; }
+  uint16_t transmit(uint16_t, rte_mbuf**, uint16_t) noexcept override { return 0; }
+  Wakeup wakeup(uint16_t) noexcept override { return {Wakeup::Kind::kFd, announced_}; }
+  void arm_interrupt(uint16_t, bool) noexcept override {}
+  Mac mac() const noexcept override { return {}; }
+  uint16_t mtu() const noexcept override { return 1500; }
+  bool link_up() const noexcept override { return true; }
+  PortCounters counters() const noexcept override { return {}; }
+  std::string device() const override { return "test"; }
+  Offloads offloads() const noexcept override { return {}; }
+
+  static constexpr uint16_t kEach = 40;
+
+ private:
+  rte_mempool* const pool_;
+  const int announced_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  unsigned left_ = 0;
+};
+
+TEST_F(WorkerTest, DoesNotSleepOverWhatAPortHasAtHand) {
+  PacketPool pool = test::small_pool(1023, kPacketMetaSize);
+  auto made = std::make_unique<TwoBurstsPort>(pool.get());
+  TwoBurstsPort& port = *made;
+  std::vector<std::unique_ptr<Port>> ports;
+  ports.push_back(std::move(made));
+  build({test::worker_cores()[0]}, IdlePolicy::kSleep, std::move(pool), std::move(ports));
+  ASSERT_TRUE(plane_->start());
+  for (uint64_t n = 1; n <= 5; ++n) {
+    const uint64_t slept = sleeps();
+    ASSERT_TRUE(eventually([&] { return sleeps() > slept; }));
+    port.announce();
+    ASSERT_TRUE(eventually([&] { return received() == n * 2 * TwoBurstsPort::kEach; })) << received();
+  }
 }
 
 TEST_F(WorkerTest, AnIdleWorkerOnRingPortsCostsLittle) {
