@@ -12,6 +12,7 @@ namespace sluice {
 // Overwrites memory in a way the compiler may not remove. Inline: a handshake wipes some hundred secrets, of mostly one
 // or two vectors.
 inline void wipe(std::span<std::byte> bytes) noexcept {
+  if (bytes.empty()) return;  // from nowhere, maybe
   std::memset(bytes.data(), 0, bytes.size());
   asm volatile("" : : "r"(bytes.data()) : "memory");  // may read them, for all that the compiler knows
 }
