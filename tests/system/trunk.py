@@ -64,4 +64,5 @@ class Trunk:
                 status, _, _, _, _, tag, _ = struct.unpack("=IIIHHHH", data)
                 tap = self.taps.get(tag & 0xFFF) if status & TP_STATUS_VLAN_VALID else None
                 if tap is not None:
-                    os.write(tap, frame)
+                    with contextlib.suppress(OSError):  # EIO: an interface that is not up yet hears nothing
+                        os.write(tap, frame)
