@@ -18,6 +18,7 @@
 #include "dataplane/port/vlan.h"
 #include "dataplane/worker/dataplane.h"
 #include "tests/support/eal_fixture.h"
+#include "tests/support/idle_port.h"
 #include "tests/support/net_namespace.h"
 #include "tests/support/raw_interface.h"
 #include "tests/support/seeded_rng.h"
@@ -399,14 +400,12 @@ TEST_F(WorkerTest, PublishesUnderTrafficAndFreesEveryRoot) {
 }
 
 // What its descriptor announces once it gives in two bursts, neither of them full.
-class TwoBurstsPort final : public Port {
+class TwoBurstsPort final : public test::IdlePort {
  public:
-  explicit TwoBurstsPort(rte_mempool* pool) : Port(PortId{0}, "two-bursts"), pool_(pool) {}
+  explicit TwoBurstsPort(rte_mempool* pool) : IdlePort(PortId{0}, "two-bursts", 1), pool_(pool) {}
   ~TwoBurstsPort() override { close(announced_); }
   void announce() { ASSERT_EQ(eventfd_write(announced_, 1), 0); }
 
-  uint16_t receive_queues() const noexcept override { return 1; }
-  uint16_t transmit_queues() const noexcept override { return 1; }
   uint16_t receive(uint16_t, rte_mbuf** packets, uint16_t) noexcept override {
     eventfd_t n;
     if (eventfd_read(announced_, &n) == 0) left_ = 2;
@@ -419,15 +418,7 @@ class TwoBurstsPort final : public Port {
     return kEach;
   }
   bool has_more(uint16_t) const noexcept override { return left_ != 0; }
-  uint16_t transmit(uint16_t, rte_mbuf**, uint16_t) noexcept override { return 0; }
   Wakeup wakeup(uint16_t) noexcept override { return {Wakeup::Kind::kFd, announced_}; }
-  void arm_interrupt(uint16_t, bool) noexcept override {}
-  Mac mac() const noexcept override { return {}; }
-  uint16_t mtu() const noexcept override { return 1500; }
-  bool link_up() const noexcept override { return true; }
-  PortCounters counters() const noexcept override { return {}; }
-  std::string device() const override { return "test"; }
-  Offloads offloads() const noexcept override { return {}; }
 
   static constexpr uint16_t kEach = 40;
 
