@@ -29,6 +29,7 @@ std::unique_ptr<Keypair> Wireguard::make_keypair(PeerControl& peer, SessionKeys 
   ensure_handoff_ring(*peer.shared, owner);
   auto keypair = std::make_unique<Keypair>();
   keypair->peer = peer.shared.get();
+  keypair->tunnel = keypair->peer->tunnel;
   keypair->local_index = keys.local_index;
   keypair->remote_index = keys.remote_index;
   keypair->set_birth(now());

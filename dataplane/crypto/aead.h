@@ -64,6 +64,12 @@ class AeadEngine {
   virtual std::string_view name() const noexcept = 0;
   virtual void seal(std::span<SealJob> jobs, Sums sums = Sums::kUnwanted) noexcept = 0;
   virtual void open(std::span<OpenJob> jobs, Sums sums = Sums::kUnwanted) noexcept = 0;
+
+  // Cache lines that the caller reads after the next call, and lets live until then: they come while it computes,
+  // which leaves memory idle. An engine that cannot do that asks for all of them at once.
+  virtual void read_after_next(std::span<const void* const> lines) noexcept {
+    for (const void* line : lines) __builtin_prefetch(line);
+  }
 };
 
 }  // namespace sluice

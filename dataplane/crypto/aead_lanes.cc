@@ -25,8 +25,16 @@ class LanesEngine final : public AeadEngine {
 
   std::string_view name() const noexcept override { return name_; }
 
+  void read_after_next(std::span<const void* const> lines) noexcept override {
+    burst_.ahead = lines.data();
+    burst_.ahead_count = lines.size();
+  }
+
   void seal(std::span<SealJob> jobs, Sums sums) noexcept override {
-    if (for_few_ && are_few(std::span<const SealJob>(jobs))) return for_few_->seal(jobs, sums);
+    if (for_few_ && are_few(std::span<const SealJob>(jobs))) {
+      for_few_->seal(jobs, sums);
+      jobs = {};
+    }
     in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kAll);
       authenticate(sums);
@@ -40,7 +48,10 @@ class LanesEngine final : public AeadEngine {
   }
 
   void open(std::span<OpenJob> jobs, Sums sums) noexcept override {
-    if (for_few_ && are_few(std::span<const OpenJob>(jobs))) return for_few_->open(jobs, sums);
+    if (for_few_ && are_few(std::span<const OpenJob>(jobs))) {
+      for_few_->open(jobs, sums);
+      jobs = {};
+    }
     in_bursts(jobs, [this, sums](auto job_at) {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
       authenticate(sums);
@@ -110,6 +121,7 @@ class LanesEngine final : public AeadEngine {
         process(job_at);
       }
     }
+    AeadEngine::read_after_next({burst_.ahead, std::exchange(burst_.ahead_count, 0)});  // what is left
   }
 
   // Sets order_. A counting sort by 64 bytes: nothing depends on the order but how well lanes are used.

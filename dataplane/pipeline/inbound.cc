@@ -42,7 +42,7 @@ void post_handshakes(WorkerContext& context, Burst& handshakes) noexcept {
 
 // What keeps data under this keypair from being looked at, or nothing (Drop::count_).
 Drop refusal(const WorkerContext& context, const Keypair& keypair) noexcept {
-  if (tunnel_that_is_up(*context.published, keypair.peer->tunnel) == nullptr) return Drop::tunnel_down;
+  if (tunnel_that_is_up(*context.published, keypair.tunnel) == nullptr) return Drop::tunnel_down;
   const bool usable = keypair.can_receive.load(std::memory_order_relaxed);
   return usable && context.now - keypair.birth < kRejectAfterTime ? Drop::count_ : Drop::data_key_expired;
 }
@@ -72,18 +72,27 @@ void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
                [&](std::span<rte_mbuf*> run) { hand_off(context, *keypair_of(run[0]), run); });
 }
 
-// What is read on the way in of keypairs, peers and their routes, asked for before it is needed: with many peers none
-// of it is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
-void prefetch_way_in(std::span<rte_mbuf* const> firsts, std::span<Keypair* const> keypairs) noexcept {
-  for (size_t i = 0; i < keypairs.size(); ++i) {
-    if (keypairs[i] == nullptr) continue;
-    prefetch_lines(keypairs[i]->peer);
-    prefetch_lines(&keypairs[i]->confirmed);
-    keypairs[i]->replay.prefetch(data_header(firsts[i]).counter.host());
+// What is read behind the cipher of keypairs and with them, asked for before it is needed: with many peers none of it
+// is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
+class ReadAfterOpening {
+ public:
+  explicit ReadAfterOpening(std::span<rte_mbuf*> messages) noexcept {
+    const void** line = lines_;
+    for_each_run(messages, keypair_of, [&](std::span<rte_mbuf*> run) {
+      const Keypair& keypair = *keypair_of(run[0]);
+      *line++ = keypair.peer;
+      *line++ = keypair.last_over;
+      *line++ = keypair.last_flow;
+      *line++ = keypair.replay.word_of(meta(run[0]).counter);
+    });
+    count_ = static_cast<size_t>(line - lines_);
   }
-  for (const Keypair* keypair : keypairs)
-    if (keypair != nullptr) prefetch_lines(keypair->peer->outer.load(std::memory_order_acquire));
-}
+  std::span<const void* const> lines() const noexcept { return {lines_, count_}; }
+
+ private:
+  const void* lines_[4 * kMaxBurst];
+  size_t count_ = 0;
+};
 
 uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.host(); }
 
@@ -91,15 +100,12 @@ uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.h
 void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst& foreign) noexcept {
   const std::span<rte_mbuf*> arrived = messages.all();
   uint32_t indices[kMaxBurst];  // one for each run of messages under one keypair
-  rte_mbuf* firsts[kMaxBurst];
   Keypair* keypairs[kMaxBurst];
   unsigned runs = 0;
-  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) {
-    firsts[runs] = run[0];
-    indices[runs++] = index_of(run[0]);
-  });
+  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) { indices[runs++] = index_of(run[0]); });
   context.sessions->find_burst({indices, runs}, {keypairs, runs});
-  prefetch_way_in({firsts, runs}, {keypairs, runs});
+  for (const Keypair* keypair : std::span(keypairs, runs))
+    if (keypair != nullptr) prefetch_lines(&keypair->confirmed);
 
   messages.count = 0;  // survivors are written over those that have been seen
   Keypair* const* next = keypairs;
@@ -150,6 +156,8 @@ bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexc
 void open_burst(WorkerContext& context, Burst& messages) noexcept {
   JobRoom<OpenJob> jobs;
   const Sums sums = lay_out_jobs(messages.all(), jobs.data());
+  const ReadAfterOpening after(messages.all());
+  context.engine->read_after_next(after.lines());
   context.engine->open(jobs.first(messages.count), sums);
   const OpenJob* job = jobs.data();
   keep_if(messages, [&](rte_mbuf* m) { return is_authentic(context, m, *job++); });
@@ -207,6 +215,7 @@ bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterR
 // Roaming (protocol.md section 11): every authentic packet says where its peer is.
 void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
   const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
+  keypair.last_over = outer;
   if (outer != nullptr && outer != keypair.reported_over && came_over(*outer, m)) [[likely]]
     return;
   const OuterHeaders from = outer_headers_of(m);
@@ -365,15 +374,16 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
 
 // Consecutive messages of one keypair. Those with an IP packet in them are kept.
 void unwrap_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
+  Keypair& keypair = *keypair_of(run[0]);
   const Arrival from{.in_port = kNoPort,
-                     .tunnel = keypair_of(run[0])->peer->tunnel,
+                     .tunnel = keypair.tunnel,
                      .worker = context.id,
                      .origin = Origin::kNetwork,
                      .family = Family::kNone,
                      .zero = 0};
   for (rte_mbuf* m : run) {
     if (!unwrap(context, m, from)) continue;
-    context.recent_flows.prefetch(m);
+    keypair.last_flow = context.recent_flows.prefetch(m);
     kept.push(m);
   }
 }

@@ -1,9 +1,10 @@
 // Frames from a port, in this order:
 //   parse_frames   one segment, our MAC address, VLAN, IP header sound, Ethernet padding cut off; what is not IP is
 //                  Linux's
-//   find_flows     what the tables say of the packet (recent_flows.h)
 //   take_messages  UDP datagrams to an own address are put together if they came in fragments; those to a listen port
-//                  become WireGuard messages, what else is for us is Linux's
+//                  become WireGuard messages, what else is for us is Linux's. Nothing is remembered of them: whoever
+//                  sends from ever new addresses takes no place of the flows that are forwarded
+//   find_flows     what the tables say of the others (recent_flows.h)
 //   take_leases    while the port has no IPv4 address: what a DHCP server says to it is Linux's
 // The messages go on in inbound.cc, everything else in forward.cc.
 #include <rte_mbuf.h>
@@ -17,6 +18,7 @@
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
+#include "dataplane/pipeline/source_check.h"
 #include "dataplane/pipeline/stages.h"
 #include "dataplane/port/port_counters.h"
 #include "dataplane/wire/ip.h"
@@ -216,9 +218,7 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
     rte_mbuf* const m = frames.packets[i];
     meta(m).from = from;
     meta(m).l2_size = sizeof(EthernetHeader);
-    if (!parse_frame(context, port, plain, m)) continue;
-    context.recent_flows.prefetch(m);
-    frames.packets[kept++] = m;
+    if (parse_frame(context, port, plain, m)) frames.packets[kept++] = m;
   }
   frames.count = kept;
 }
@@ -271,10 +271,32 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
   return transport_checksum(source_of(bytes_of(m)), destination_of(bytes_of(m)), kProtocolUdp, l4) == 0;
 }
 
+// What is wrong with the sources of messages (source_check.h). Those of one peer come in runs, which are asked about
+// once.
+class Sources {
+ public:
+  template <Family kFamily>
+  [[gnu::always_inline]] inline Drop fault_of(const WorkerContext& context, rte_mbuf* m) noexcept {
+    constexpr size_t kSize = kFamily == Family::kIpv4 ? sizeof(Ipv4Header::source) : sizeof(Ipv6Header::source);
+    const void* source = address_of(m, Side::kSource);
+    if (family_ != kFamily || !equal_bytes<kSize>(source, source_.data())) {
+      std::memcpy(source_.data(), source, kSize);
+      family_ = kFamily;
+      fault_ = source_fault(context, m);
+    }
+    return fault_;
+  }
+
+ private:
+  std::array<std::byte, sizeof(Ipv6Header::source)> source_{};
+  Family family_ = Family::kNone;  // kNone: none yet
+  Drop fault_ = Drop::count_;
+};
+
 // Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
 // is taken or dropped. What came in fragments is `m` as a whole once the last is there.
 template <Family kFamily>
-[[gnu::always_inline]] inline bool is_not_message(WorkerContext& context, rte_mbuf*& packet,
+[[gnu::always_inline]] inline bool is_not_message(WorkerContext& context, rte_mbuf*& packet, Sources& sources,
                                                   Messages& messages) noexcept {
   rte_mbuf* m = packet;
   constexpr bool ipv4 = kFamily == Family::kIpv4;
@@ -293,9 +315,10 @@ template <Family kFamily>
   if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
   const MessageType type = classify(l4.first(length).subspan(sizeof *udp));
   if (!udp_checksum_may_hold(m, ipv4, offset, l4.first(length), type)) return discard(context, m, Drop::udp_checksum);
-  PacketMeta& about = meta(m);
-  if (about.flow.source_fault != Drop::count_) return discard(context, m, about.flow.source_fault);
+  if (const Drop fault = sources.fault_of<kFamily>(context, m); fault != Drop::count_)
+    return discard(context, m, fault);
 
+  PacketMeta& about = meta(m);
   const auto* ip = rte_pktmbuf_mtod(m, const std::byte*);
   about.outer_class = ecn_of({ip, sizeof(Ipv4Header)});
   about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
@@ -305,13 +328,22 @@ template <Family kFamily>
   return false;
 }
 
-bool is_for_us(rte_mbuf* m) noexcept { return meta(m).flow.next_hop->action == NextHop::Action::kLocal; }
+bool is_for_us(const Fib& fib, rte_mbuf* m) noexcept {
+  const void* destination = address_of(m, Side::kDestination);
+  return meta(m).from.family == Family::kIpv4 ? fib.is_local_ipv4(destination) : fib.is_local_ipv6(destination);
+}
 
 void take_messages(WorkerContext& context, Burst& packets, Messages& messages) noexcept {
+  const Fib& fib = context.published->fib;
+  Sources sources;
   keep_if(packets, [&](rte_mbuf*& m) {
-    if (!is_for_us(m)) return true;
-    const bool is_other = meta(m).from.family == Family::kIpv4 ? is_not_message<Family::kIpv4>(context, m, messages)
-                                                               : is_not_message<Family::kIpv6>(context, m, messages);
+    if (!is_for_us(fib, m)) {
+      context.recent_flows.prefetch(m);
+      return true;
+    }
+    const bool is_other = meta(m).from.family == Family::kIpv4
+                              ? is_not_message<Family::kIpv4>(context, m, sources, messages)
+                              : is_not_message<Family::kIpv6>(context, m, sources, messages);
     if (is_other) context.punts->punt(m, PuntReason::kLocal, context.now);
     return false;
   });
@@ -382,12 +414,12 @@ void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept {
   parse_frames(context, context.published->ports[in.value], frames);
   clock.finished(Stage::parse_frames, received);
 
-  find_flows(context, frames, clock);
   Messages messages;
   const unsigned sound = frames.count;
   take_messages(context, frames, messages);
   clock.finished(Stage::take_messages, sound);
 
+  find_flows(context, frames, clock);
   receive_messages(context, messages, clock);
   if (context.published->awaits_leases) [[unlikely]]
     take_leases(context, frames);

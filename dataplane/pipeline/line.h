@@ -18,8 +18,10 @@ struct Messages {
 
   // `type` is what classify() says of it.
   void add(WorkerContext& context, rte_mbuf* m, MessageType type) noexcept {
-    if (type == MessageType::kData) [[likely]]
+    if (type == MessageType::kData) [[likely]] {
+      context.sessions->prefetch(rte_pktmbuf_mtod(m, const DataHeader*)->receiver_index.host());
       return data.push(m);
+    }
     if (type == MessageType::kInvalid) return context.drop(m, Drop::message_invalid);
     handshakes.push(m);
   }

@@ -109,9 +109,9 @@ uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, co
 }  // namespace
 
 template <class Pair>
-[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m) const noexcept {
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t Places::*place) const noexcept {
   const Pair pair = pair_of<Pair>(m);
-  const Flow& flow = flows_[place_of(pair)];
+  const Flow& flow = flows_[places_of(pair).*place];
   Pair known;
   std::memcpy(&known, &flow.addresses, sizeof known);
   if (known != pair || flow.from != meta(m).from || flow.verdict.version != version_) return false;
@@ -119,14 +119,27 @@ template <class Pair>
   return true;
 }
 
-[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m) const noexcept {
-  return meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m) : recall<Ipv6Pair>(m);
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t Places::*place) const noexcept {
+  return meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m, place) : recall<Ipv6Pair>(m, place);
+}
+
+// Where a flow may be written down. Who is at home in both places is not there by accident: the one in the first place
+// moves to its other one, and who is there is forgotten, and learnt and moved again, until all have found a place.
+RecentFlows::Flow& RecentFlows::make_room(Places places) noexcept {
+  if (is_vacant(places.first)) return flows_[places.first];
+  if (is_vacant(places.second)) return flows_[places.second];
+  Flow& flow = flows_[places.first];
+  Ipv4Pair ipv4;
+  std::memcpy(&ipv4, &flow.addresses, sizeof ipv4);
+  const Places its = flow.from.family == Family::kIpv4 ? places_of(ipv4) : places_of(flow.addresses);
+  flows_[its.first == places.first ? its.second : its.first] = flow;
+  return flow;
 }
 
 template <class Pair>
 void RecentFlows::keep(rte_mbuf* m) noexcept {
   const Pair pair = pair_of<Pair>(m);
-  Flow& flow = flows_[place_of(pair)];
+  Flow& flow = make_room(places_of(pair));
   std::memcpy(&flow.addresses, &pair, sizeof pair);
   flow.from = meta(m).from;
   flow.verdict = meta(m).flow;
@@ -150,14 +163,26 @@ void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packe
   }
 }
 
+// Packets whose flows are not in their first places.
+[[gnu::noinline]] void RecentFlows::recall_or_learn(const WorkerContext& context,
+                                                    std::span<rte_mbuf*> packets) noexcept {
+  size_t count = 0;  // what is unknown is written over packets that have been seen
+  for (rte_mbuf* m : packets) {
+    if (!recall(m, &Places::second)) packets[count++] = m;
+  }
+  if (count != 0) learn(context, packets.first(count));
+}
+
 void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
-  rte_mbuf* unknown[kMaxBurst];
+  rte_mbuf* elsewhere[kMaxBurst];
   unsigned count = 0;
   for (rte_mbuf* m : packets) {
-    if (!recall(m)) [[unlikely]]
-      unknown[count++] = m;
+    if (recall(m, &Places::first)) [[likely]]
+      continue;
+    rte_prefetch0(&flows_[places_of(m).second]);
+    elsewhere[count++] = m;
   }
-  if (count != 0) learn(context, {unknown, count});
+  if (count != 0) recall_or_learn(context, {elsewhere, count});
 }
 
 }  // namespace sluice

@@ -3,6 +3,9 @@
 // packets come in flows: the latest answers are remembered, so that most packets cost one look at one cache line, which
 // was asked for ahead: as many flows as tens of thousands of peers have do not stay in the caches. What is not
 // remembered is looked up as a burst; a flood of ever new addresses costs that look more. One worker's thread only.
+//
+// A flow may have two places, and moves to the other one when a later flow wants its own (cuckoo hashing, Pagh and
+// Rodler 2004): as long as fewer flows than half of the places are in use, all of them find one.
 #pragma once
 
 #include <cstddef>
@@ -26,11 +29,11 @@ class RecentFlows {
 
   // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
-  // find() will look at it in a moment.
-  void prefetch(rte_mbuf* m) const noexcept {
-    const size_t place =
-        meta(m).from.family == Family::kIpv4 ? place_of(pair_of<Ipv4Pair>(m)) : place_of(pair_of<Ipv6Pair>(m));
-    rte_prefetch0(&flows_[place]);
+  // find() will look at it in a moment. Returns where.
+  const void* prefetch(rte_mbuf* m) const noexcept {
+    const Flow* flow = &flows_[places_of(m).first];
+    rte_prefetch0(flow);
+    return flow;
   }
 
  private:
@@ -50,17 +53,30 @@ class RecentFlows {
   };
   static_assert(sizeof(Flow) == 64);
   static constexpr unsigned kPlaceBits = 19;
-  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // directly mapped, 32 MiB, taken as far as they are used
+  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // 32 MiB, taken as far as they are used
+  struct Places {
+    size_t first, second;
+  };
 
-  // 2^64 divided by the golden ratio (Knuth, section 6.4). The upper bits of a product are those that depend on all of
-  // its factor, so on the last byte of an address, too.
+  // Hosts of one network are each other's neighbours, and differ where a product by 2^64 over the golden ratio (Knuth,
+  // section 6.4) alone puts thousands of them into the same places: what its lower half says joins the upper one.
   static constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
-  static size_t place_of(uint64_t hash) noexcept { return hash * kFactor >> (64 - kPlaceBits); }
-  static size_t place_of(const Ipv4Pair& pair) noexcept { return place_of(pair.both); }
-  static size_t place_of(const Ipv6Pair& pair) noexcept {
+  static uint64_t mix(uint64_t hash) noexcept {
+    hash *= kFactor;
+    return hash ^ hash >> 32;
+  }
+  static Places places_of(uint64_t mixed) noexcept {
+    const uint64_t hash = mixed * kFactor;
+    return {hash >> (64 - kPlaceBits), hash >> (64 - 2 * kPlaceBits) & (kFlows - 1)};
+  }
+  static Places places_of(const Ipv4Pair& pair) noexcept { return places_of(mix(pair.both)); }
+  static Places places_of(const Ipv6Pair& pair) noexcept {
     uint64_t hash = 0;
-    for (const uint64_t part : pair.parts) hash = (hash ^ part) * kFactor;
-    return place_of(hash);
+    for (const uint64_t part : pair.parts) hash = mix(hash ^ part);
+    return places_of(hash);
+  }
+  static Places places_of(rte_mbuf* m) noexcept {
+    return meta(m).from.family == Family::kIpv4 ? places_of(pair_of<Ipv4Pair>(m)) : places_of(pair_of<Ipv6Pair>(m));
   }
   template <class Pair>
   static Pair pair_of(rte_mbuf* m) noexcept {
@@ -70,12 +86,15 @@ class RecentFlows {
     std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, kSource), sizeof pair);
     return pair;
   }
-  bool recall(rte_mbuf* m) const noexcept;
+  bool recall(rte_mbuf* m, size_t Places::*place) const noexcept;
   template <class Pair>
-  bool recall(rte_mbuf* m) const noexcept;
+  bool recall(rte_mbuf* m, size_t Places::*place) const noexcept;
+  void recall_or_learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
+  void learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
   template <class Pair>
   void keep(rte_mbuf* m) noexcept;
-  void learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
+  Flow& make_room(Places places) noexcept;
+  bool is_vacant(size_t place) const noexcept { return flows_[place].verdict.version != version_; }
 
   ZeroPages<Flow> flows_{kFlows};
   // Comes again after 2^32 publications: then what was not asked for all that time would be wrong.

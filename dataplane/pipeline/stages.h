@@ -3,7 +3,7 @@
 // route_to_peer and at find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed
 // to another worker, consumed (an authentic keepalive) or dropped under one name.
 //
-//   ingress.cc   frames from a port: parse_frames -> find_flows -> take_messages -> { WireGuard | forward }
+//   ingress.cc   frames from a port: parse_frames -> take_messages -> { WireGuard | find_flows -> forward }
 //   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner (find_flows within)
 //                                   -> forward
 //   forward.cc   IP packets:        forward -> { port | tunnel | punt }

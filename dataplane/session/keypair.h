@@ -24,6 +24,7 @@ struct alignas(128) Keypair {
   Peer* peer = nullptr;  // outlives its keypairs
   uint32_t local_index = 0;
   WorkerId owner = kNoWorker;           // receives under this keypair for life (Dataplane::owner_of)
+  TunnelId tunnel = kNoTunnel;          // the peer's
   std::atomic<bool> can_receive{true};  // control clears it (expired); workers read, relaxed
   MonoTime birth;
   Secret<32> receive_key;
@@ -33,11 +34,13 @@ struct alignas(128) Keypair {
   alignas(64) bool confirmed = false;
   bool last_minute_rekey_asked = false;
   std::atomic<uint64_t> rx_bytes{0};  // UDP payload as `wg show` counts it (protocol.md section 14)
+  // Where the last message led to, so that it is asked for with the next one: Peer::outer, and what was remembered of
+  // its flow. Never followed: both may be gone.
+  const OuterRoute* last_over = nullptr;
+  const void* last_flow = nullptr;
   // The last EndpointMoved posted. Until control follows it (Peer::outer is another than it was), or some time has
   // passed, it and not Peer::outer is the news to compare with: of several moves in a burst the last one counts.
   const OuterRoute* reported_over = nullptr;  // compared only, never followed
-  uint64_t reported_serial = 0;               // its serial: memory is used again
-  MonoTime reported_at;
   ReplayWindow replay;
 
   // Sending: shared by all senders. One relaxed fetch_add per burst and peer reserves nonces. With them, what is read
@@ -53,6 +56,8 @@ struct alignas(128) Keypair {
   // The owner's again, when a peer moves.
   alignas(64) Endpoint reported_source;
   IpAddress reported_local;
+  uint64_t reported_serial = 0;  // of reported_over: memory is used again
+  MonoTime reported_at;
 
   void set_birth(MonoTime now) noexcept { birth = sent_since = now; }
 

@@ -27,7 +27,7 @@ class ReplayWindow {
   }
 
   // The word that accept(counter) will look at.
-  void prefetch(uint64_t counter) const noexcept { __builtin_prefetch(&words_[((counter + 1) / kWordBits) % kWords]); }
+  const void* word_of(uint64_t counter) const noexcept { return &words_[((counter + 1) / kWordBits) % kWords]; }
 
   uint64_t received() const noexcept { return top_; }  // greatest accepted counter + 1; 0 at the start
 

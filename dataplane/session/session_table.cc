@@ -28,7 +28,6 @@ Keypair* SessionTable::find(uint32_t index) const noexcept {
 }
 
 void SessionTable::find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept {
-  for (const uint32_t index : indices) __builtin_prefetch(&slots_[index & mask_]);
   for (size_t i = 0; i < indices.size(); ++i) {
     found[i] = slots_[indices[i] & mask_].load(std::memory_order_acquire);  // pairs with publish
     __builtin_prefetch(found[i]);                                           // of nullptr: harmless

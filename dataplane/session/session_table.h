@@ -30,7 +30,9 @@ class SessionTable {
 
   // Workers: nullptr if no keypair has this index (also when it belongs to a handshake in progress).
   Keypair* find(uint32_t index) const noexcept;
-  // Burst form: prefetches all slots first, then the keypairs. found[i] belongs to indices[i].
+  // find_burst() will ask for it in a moment.
+  void prefetch(uint32_t index) const noexcept { __builtin_prefetch(&slots_[index & mask_]); }
+  // Burst form: asks for all keypairs before it looks at one. found[i] belongs to indices[i].
   void find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept;
 
   // Control only.

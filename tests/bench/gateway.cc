@@ -138,6 +138,7 @@ Session Gateway::open_session(PeerControl& peer) {
   }
   auto keypair = std::make_unique<Keypair>();
   keypair->peer = peer.shared.get();
+  keypair->tunnel = keypair->peer->tunnel;
   keypair->local_index = dataplane_->sessions().reserve_index().value();
   keypair->remote_index = rng_.next_u32();
   keypair->set_birth(clock_.now());

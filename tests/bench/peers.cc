@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kSize = 64;
 
-// Sessions of single hosts, visited in a random order again and again.
+// Sessions of single hosts, each with a flow, visited in a random order again and again.
 class Crowd {
  public:
   Crowd(Gateway& gateway, uint32_t peers) {
@@ -37,7 +37,7 @@ class Crowd {
     std::vector<Conversation> burst;
     for (unsigned i = 0; i < kBurstPackets; ++i) {
       const uint32_t peer = order_[next_++ % order_.size()];
-      burst.push_back({&sessions_[peer], lan_host(i), Gateway::inner_address_of(peer), kSize});
+      burst.push_back({&sessions_[peer], lan_host(peer % kLanHosts), Gateway::inner_address_of(peer), kSize});
     }
     return burst;
   }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -138,6 +139,43 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
     }
   }
   EXPECT_GT(different.size(), 500u);  // it was worth asking
+}
+
+// As many flows as fill a third of the places: after some rounds each of them has found one, whatever the addresses
+// that networks have in common make of their hashes.
+TEST_F(RecentFlowsTest, RememberManyFlowsOfManyNetworks) {
+  constexpr unsigned kFlows = 160'000, kRounds = 5;
+  hops_ = {{.action = Action::kPort, .mtu = 1400}};
+  routes_ = std::make_unique<PrefixMap>();
+  routes_->insert(*parse_prefix("0.0.0.0/0"), 0);
+  published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
+  remembering_->forget();
+  rte_mbuf* const m = packets_[0];
+  write(m);
+  meta(m).from = {.in_port = PortId(0),
+                  .tunnel = kNoTunnel,
+                  .worker = WorkerId(0),
+                  .origin = Origin::kNetwork,
+                  .family = Family::kIpv4,
+                  .zero = 0};
+  // Each host of 100.64.0.0/10 to one of ours, and back.
+  const auto find_flow = [&](unsigned n) {
+    const auto byte = [](unsigned number, unsigned shift) { return static_cast<uint8_t>(number >> shift); };
+    const unsigned host = n / 2;
+    const uint8_t theirs[] = {100, static_cast<uint8_t>(64 + byte(host, 16)), byte(host, 8), byte(host, 0)};
+    const uint8_t ours[] = {10, 1, 0, static_cast<uint8_t>(host % 64)};
+    auto* const at = rte_pktmbuf_mtod_offset(m, uint8_t*, offsetof(Ipv4Header, source));
+    std::copy_n(n % 2 == 0 ? theirs : ours, 4, at);
+    std::copy_n(n % 2 == 0 ? ours : theirs, 4, at + 4);
+    remembering_->find(*context_, {packets_.data(), 1});
+    return meta(m).flow.mtu;
+  };
+  for (unsigned round = 0; round < kRounds; ++round)
+    for (unsigned n = 0; n < kFlows; ++n) find_flow(n);
+  hops_[0].mtu = 1300;  // whoever asks the tables hears of it
+  unsigned forgotten = 0;
+  for (unsigned n = 0; n < kFlows; ++n) forgotten += find_flow(n) != 1400;
+  EXPECT_LT(forgotten, kFlows / 100);
 }
 
 // The tables say something else meanwhile, and nobody has said so: what is answered as before was remembered. The hosts

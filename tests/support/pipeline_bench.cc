@@ -267,6 +267,7 @@ RemoteSession& PipelineBench::add_session(Peer& peer, SessionOptions options) {
   auto keypair = std::make_unique<Keypair>();
   rng_.wanted = options.index;
   keypair->peer = &peer;
+  keypair->tunnel = peer.tunnel;
   keypair->local_index = *sessions_.reserve_index();
   keypair->remote_index = 0xabcd0000 + static_cast<uint32_t>(keypairs_.size());
   keypair->set_birth(worker().now);

@@ -45,6 +45,7 @@ class ChaCha20 {
   static constexpr unsigned kEnough = kLanes * 3 / 4;  // lanes in use for which a column is worth while
   static constexpr size_t kBlock = 64;
   static constexpr unsigned kAskingSteps = 8;  // double rounds in which texts are asked for
+  static constexpr size_t kAheadAtOnce = 12;   // of the lines that somebody reads afterwards
   static constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
   // Keys and nonces of packets, or of single lanes, whose texts are then here as well.
@@ -201,7 +202,11 @@ class ChaCha20 {
     for (unsigned i = 0; i < 16; ++i) state[i] = i == 12 ? group.counter : source_.initial[i];
     if constexpr (Isa::kWritesBehind) {
       for (unsigned step = 0; step < kAskingSteps; ++step) ask_for_texts(group, step);
-      for (unsigned rounds = rounds_and_writes(state); rounds < 20; rounds += 2) double_round(state);
+      for (unsigned rounds = rounds_and_writes(state); rounds < 20; rounds += 2) {
+        if (burst_.ahead_count != 0) [[unlikely]]
+          ask_ahead();
+        double_round(state);
+      }
     } else {
       for (unsigned step = 0; step < 10; ++step) {
         if (step < kAskingSteps) ask_for_texts(group, step);
@@ -223,6 +228,13 @@ class ChaCha20 {
           reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(group.text[i]) + group.offset + kBlock - 1), 1);
   }
 
+  void ask_ahead() noexcept {
+    const size_t count = min(burst_.ahead_count, kAheadAtOnce);
+    for (const void* const* line = burst_.ahead; line != burst_.ahead + count; ++line) __builtin_prefetch(*line);
+    burst_.ahead += count;
+    burst_.ahead_count -= count;
+  }
+
   // Writes the group that waits for it between rounds of the next one: transposing occupies one port only, rounds have
   // enough for the others. Returns how many rounds that were.
   [[gnu::always_inline]] inline unsigned rounds_and_writes(Words (&state)[16]) noexcept {
@@ -230,6 +242,8 @@ class ChaCha20 {
     behind_.waits = false;
     for (unsigned quarter = 0; quarter < 4; ++quarter) {
       double_round(state);
+      if (burst_.ahead_count != 0) [[unlikely]]
+        ask_ahead();
       Isa::transpose_quarters(behind_.state + 4 * quarter);
     }
     for (unsigned quarter = 0; quarter < 4; ++quarter) {

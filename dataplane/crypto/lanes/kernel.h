@@ -22,6 +22,9 @@ struct Burst {
   alignas(64) uint32_t one_time_keys[8][kStride];
   std::byte tags[kStride][16];         // secret until they have been sent
   alignas(64) uint64_t sums[kStride];  // of the texts' 32-bit words as they lie in memory, padded with zeros
+  // Lines that somebody reads afterwards, asked for while keystreams are computed; those that have been are gone.
+  const void* const* ahead = nullptr;
+  size_t ahead_count = 0;
 };
 
 // Which blocks of the packets' keystreams: number 0 gives the one-time keys, the others are added to the texts.
