@@ -55,7 +55,7 @@ struct PeerControl {
   uint16_t persistent_keepalive = 0;  // seconds; 0: off
   std::string name;                   // from the configuration file; may be empty
 
-  std::unique_ptr<Peer> shared;  // the workers' view; retired with the peer
+  Peer* shared = nullptr;  // the workers' view, in the PeerTable; retired with the peer
   // Sends what control wants sent: the worker that owns the last session, or asked for a handshake since.
   WorkerId home{0};
 

@@ -28,7 +28,7 @@ void free_handoff_ring(HandoffRing* handoff, DropCounters& drops) {
 std::unique_ptr<Keypair> Wireguard::make_keypair(PeerControl& peer, SessionKeys keys, WorkerId owner) {
   ensure_handoff_ring(*peer.shared, owner);
   auto keypair = std::make_unique<Keypair>();
-  keypair->peer = peer.shared.get();
+  keypair->peer = peer.shared;
   keypair->tunnel = keypair->peer->tunnel;
   keypair->local_index = keys.local_index;
   keypair->remote_index = keys.remote_index;
@@ -132,7 +132,7 @@ void Wireguard::register_peer(PeerControl& peer) {
   const uint32_t slot = peer.shared->id.slot;
   if (slot >= by_slot_.size()) by_slot_.resize(slot + 1);
   by_slot_[slot] = &peer;
-  parts_.dataplane.peers().publish(peer.shared.get());
+  parts_.dataplane.peers().publish(*peer.shared);
 }
 
 // The caller has stopped it: no keypair is left. The shared part goes after the workers have seen a root without the
@@ -145,13 +145,11 @@ void Wireguard::unregister_peer(PeerControl& peer) {
   route_mtus_changed_ = true;
   parts_.dataplane.peers().withdraw(id);
   // Runs possibly after this object is gone: it holds on to what outlives it only.
-  retire_after_publish_.push_back([&dataplane = parts_.dataplane, &drops = parts_.drops, id,
-                                   owned = std::shared_ptr<Peer>(std::move(peer.shared))]() mutable {
-    for (unsigned w = 0; owned->handoff && w < owned->worker_count; ++w)
-      if (HandoffRing* handoff = owned->handoff[w].load(std::memory_order_relaxed)) free_handoff_ring(handoff, drops);
-    delete owned->outer.load(std::memory_order_relaxed);
-    dataplane.peers().release(id);
-    owned.reset();
+  retire_after_publish_.push_back([&dataplane = parts_.dataplane, &drops = parts_.drops, &gone = *peer.shared] {
+    for (unsigned w = 0; gone.handoff && w < gone.worker_count; ++w)
+      if (HandoffRing* handoff = gone.handoff[w].load(std::memory_order_relaxed)) free_handoff_ring(handoff, drops);
+    delete gone.outer.load(std::memory_order_relaxed);
+    dataplane.peers().destroy(gone);
   });
   mark_dirty();
 }

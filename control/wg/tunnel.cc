@@ -140,20 +140,19 @@ PeerControl* Tunnel::find(const PublicKey& key) noexcept {
 PeerControl* Tunnel::add_peer(const PublicKey& key) {
   if (PeerControl* known = find(key)) return known;
   if (identity_ && identity_->public_key == key) return nullptr;
-  const auto id = wireguard_.dataplane().peers().reserve();
-  if (!id) return nullptr;
+  Peer* shared = wireguard_.dataplane().peers().make();
+  if (shared == nullptr) return nullptr;
 
   PeerControl& peer = peers_.emplace_back();
   peer.place = std::prev(peers_.end());
   peer.tunnel = this;
   peer.public_key = key;
-  peer.shared = std::make_unique<Peer>();
-  peer.shared->id = *id;
+  peer.shared = shared;
   peer.shared->tunnel = id_;
   peer.shared->worker_count = wireguard_.dataplane().worker_count();
-  peer.home = wireguard_.dataplane().worker_for(*id);
+  peer.home = wireguard_.dataplane().worker_for(shared->id);
   wireguard_.register_peer(peer);
-  by_key_.insert(id->slot, hash_of_slot());
+  by_key_.insert(shared->id.slot, hash_of_slot());
   if (up_) start_peer(peer);
   return &peer;
 }

@@ -48,18 +48,13 @@ struct ToPeer {
 
 uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner; }
 
-// Finds the peers of a burst; their lines are asked for before any is read.
+// Finds the peers of a burst, whose lines find_flows has asked for.
 std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, ToPeer* room) noexcept {
   size_t count = 0;
   for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
-    table.prefetch(owner_of(run[0]));
-    room[count++] = {nullptr, run.data(), static_cast<unsigned>(run.size())};
+    room[count++] = {table.at(owner_of(run[0])), run.data(), static_cast<unsigned>(run.size())};
   });
   const std::span<ToPeer> found(room, count);
-  for (ToPeer& to : found) {
-    to.peer = table.at(owner_of(to.packets[0]));
-    prefetch_lines(to.peer);
-  }
   for (const ToPeer& to : found)
     if (to.peer != nullptr) prefetch_way_out(*to.peer);
   return found;

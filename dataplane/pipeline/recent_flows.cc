@@ -166,19 +166,22 @@ void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packe
 // Packets whose flows are not in their first places.
 [[gnu::noinline]] void RecentFlows::recall_or_learn(const WorkerContext& context,
                                                     std::span<rte_mbuf*> packets) noexcept {
-  size_t count = 0;  // what is unknown is written over packets that have been seen
-  for (rte_mbuf* m : packets) {
-    if (!recall(m, &Places::second)) packets[count++] = m;
-  }
-  if (count != 0) learn(context, packets.first(count));
+  rte_mbuf* unknown[kMaxBurst];
+  size_t count = 0;
+  for (rte_mbuf* m : packets)
+    if (!recall(m, &Places::second)) unknown[count++] = m;
+  if (count != 0) learn(context, {unknown, count});
+  for (rte_mbuf* m : packets) context.peers->prefetch(meta(m).flow.destination_owner);
 }
 
 void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept {
   rte_mbuf* elsewhere[kMaxBurst];
   unsigned count = 0;
   for (rte_mbuf* m : packets) {
-    if (recall(m, &Places::first)) [[likely]]
+    if (recall(m, &Places::first)) [[likely]] {
+      context.peers->prefetch(meta(m).flow.destination_owner);
       continue;
+    }
     rte_prefetch0(&flows_[places_of(m).second]);
     elsewhere[count++] = m;
   }

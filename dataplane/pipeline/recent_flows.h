@@ -27,7 +27,8 @@ class RecentFlows {
   // Answers are those of what is published: with that they have to go.
   void forget() noexcept { ++version_; }
 
-  // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow.
+  // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow. The peers
+  // they go to are asked for.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
   // find() will look at it in a moment. Returns where.
   const void* prefetch(rte_mbuf* m) const noexcept {

@@ -1,5 +1,5 @@
-// What the workers know of a peer. Control makes it, publishes it in the PeerTable and frees it after a grace period,
-// after all of its keypairs. The handshake's view of the peer is control's own.
+// What the workers know of a peer. Control makes it in the PeerTable, publishes it and destroys it after a grace
+// period, after all of its keypairs. The handshake's view of the peer is control's own.
 #pragma once
 
 #include <array>
@@ -56,9 +56,6 @@ struct alignas(64) Peer {
   // those of a session are in its keypair. Control only.
   uint64_t rx_bytes = 0;
   uint64_t tx_bytes = 0;
-
-  static void* operator new(size_t);  // from a slab
-  static void operator delete(void* peer) noexcept;
 };
 static_assert(sizeof(Peer) == 128);
 

@@ -1,49 +1,63 @@
 #include "dataplane/session/peer_table.h"
 
+#include <algorithm>
 #include <cassert>
+#include <new>
 
-#include "dataplane/session/slab.h"
+#include "dataplane/session/poison.h"
 
 namespace sluice {
-namespace {
 
-constinit Slab all_peers(sizeof(Peer));
+PeerTable::PeerTable(uint32_t capacity) : places_(capacity), published_((size_t{capacity} + 63) / 64) {}
 
-}  // namespace
-
-void* Peer::operator new(size_t) { return all_peers.allocate(); }
-void Peer::operator delete(void* peer) noexcept { all_peers.release(peer); }
-
-PeerTable::PeerTable(uint32_t capacity) : slots_(capacity) {}
+PeerTable::~PeerTable() {
+  std::sort(free_.begin(), free_.end());
+  for (uint32_t slot = 0; slot < generations_.size(); ++slot)
+    std::binary_search(free_.begin(), free_.end(), slot) ? permit(&places_[slot], sizeof(Place))
+                                                         : peer_in(slot)->~Peer();
+}
 
 Peer* PeerTable::find(PeerId id) const noexcept {
   Peer* peer = at(id.slot);
   return peer != nullptr && peer->id == id ? peer : nullptr;
 }
 
-std::optional<PeerId> PeerTable::reserve() {
-  if (!free_.empty()) {
-    const uint32_t slot = free_.back();
+Peer* PeerTable::make() {
+  if (free_.empty() && generations_.size() == places_.size()) return nullptr;
+  uint32_t slot;
+  if (free_.empty()) {
+    slot = static_cast<uint32_t>(generations_.size());
+    generations_.push_back(0);
+  } else {
+    slot = free_.back();
     free_.pop_back();
-    return PeerId{slot, ++generations_[slot]};
   }
-  if (generations_.size() == slots_.size()) return std::nullopt;
-  generations_.push_back(1);
-  return PeerId{static_cast<uint32_t>(generations_.size() - 1), 1};
+  permit(&places_[slot], sizeof(Place));
+  Peer* peer = new (&places_[slot]) Peer;
+  peer->id = {slot, ++generations_[slot]};
+  return peer;
 }
 
-void PeerTable::publish(Peer* peer) noexcept {
-  assert(generations_[peer->id.slot] == peer->id.generation && at(peer->id.slot) == nullptr);
-  slots_[peer->id.slot].store(peer, std::memory_order_release);  // pairs with the acquire in at()
+void PeerTable::publish(const Peer& peer) noexcept {
+  const uint32_t slot = peer.id.slot;
+  assert(peer_in(slot) == &peer && at(slot) == nullptr);
+  published_[slot / 64].fetch_or(uint64_t{1} << slot % 64,
+                                 std::memory_order_release);  // pairs with the acquire in at()
 }
 
 void PeerTable::withdraw(PeerId id) noexcept {
-  if (find(id) != nullptr) slots_[id.slot].store(nullptr, std::memory_order_release);
+  if (find(id) != nullptr)
+    published_[id.slot / 64].fetch_and(~(uint64_t{1} << id.slot % 64), std::memory_order_release);
 }
 
-void PeerTable::release(PeerId id) noexcept {
-  assert(generations_[id.slot] == id.generation && at(id.slot) == nullptr);
-  free_.push_back(id.slot);
+void PeerTable::destroy(Peer& peer) noexcept {
+  const uint32_t slot = peer.id.slot;
+  assert(peer_in(slot) == &peer && at(slot) == nullptr);
+  peer.~Peer();
+  forbid(&places_[slot], sizeof(Place));
+  free_.push_back(slot);
 }
+
+size_t PeerTable::bytes_in_use() const noexcept { return (generations_.size() - free_.size()) * sizeof(Place); }
 
 }  // namespace sluice

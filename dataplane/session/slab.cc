@@ -4,28 +4,12 @@
 #include <new>
 
 #include "dataplane/session/huge_pages.h"
-
-// Who follows a pointer to a released object is found out as with any other memory.
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
+#include "dataplane/session/poison.h"
 
 namespace sluice {
 namespace {
 
 constinit std::atomic<size_t> all_bytes{0};
-
-void forbid([[maybe_unused]] void* object, [[maybe_unused]] size_t size) noexcept {
-#ifdef __SANITIZE_ADDRESS__
-  ASAN_POISON_MEMORY_REGION(object, size);
-#endif
-}
-
-void permit([[maybe_unused]] void* object, [[maybe_unused]] size_t size) noexcept {
-#ifdef __SANITIZE_ADDRESS__
-  ASAN_UNPOISON_MEMORY_REGION(object, size);
-#endif
-}
 
 }  // namespace
 

@@ -137,7 +137,7 @@ Session Gateway::open_session(PeerControl& peer) {
     dataplane_->sessions().release_index(contact.current->local_index);
   }
   auto keypair = std::make_unique<Keypair>();
-  keypair->peer = peer.shared.get();
+  keypair->peer = peer.shared;
   keypair->tunnel = keypair->peer->tunnel;
   keypair->local_index = dataplane_->sessions().reserve_index().value();
   keypair->remote_index = rng_.next_u32();

@@ -27,12 +27,13 @@ namespace {
 
 constexpr double kKib = 1024;
 
-// Bytes in use: the process's heap, the slabs' objects, and DPDK's heap (rings between workers).
-double footprint() {
+// Bytes in use: the process's heap, peers, the slabs' objects, and DPDK's heap (rings between workers).
+double footprint(Dataplane& dataplane) {
   const auto heap = mallinfo2();
   rte_malloc_socket_stats dpdk{};
   rte_malloc_get_socket_stats(0, &dpdk);
-  return static_cast<double>(heap.uordblks + heap.hblkhd + Slab::bytes_in_use() + dpdk.heap_allocsz_bytes);
+  return static_cast<double>(heap.uordblks + heap.hblkhd + dataplane.peers().bytes_in_use() + Slab::bytes_in_use() +
+                             dpdk.heap_allocsz_bytes);
 }
 
 // A gateway's configuration with that many peers, each a single host. One more allowed IP for the last one if asked.
@@ -98,17 +99,17 @@ void load_once(Loading& result, uint32_t peers, const Options& options) {
   malloc_trim(0);
   Gateway gateway({.cores = Machine::worker_cores(), .engine = options.engine});
   const std::string text = configuration(peers, Variant::kPlain), changed = configuration(peers, Variant::kOneChanged);
-  const double before = footprint();
+  const double before = footprint(gateway.dataplane());
   std::shared_ptr<const config::Model> model;
   result.read_ms.add(cpu_time_ns([&] { model = load(text); }) / 1e6);
-  const double with_model = footprint();
+  const double with_model = footprint(gateway.dataplane());
   result.apply_ms.add(cpu_time_ns([&] {
                         for (const config::Peer& peer : model->tunnels[0].peers) apply(gateway.tunnel(), peer);
                         gateway.control_turn();
                       }) /
                       1e6);
   gateway.settle();
-  result.idle_bytes = (footprint() - before) / peers;
+  result.idle_bytes = (footprint(gateway.dataplane()) - before) / peers;
   result.model_bytes = (with_model - before) / peers;
 
   for (unsigned i = 0; i < 20; ++i) {
@@ -155,12 +156,12 @@ SessionBytes measure_sessions(size_t count, const Options& options) {
   std::vector<std::unique_ptr<RemotePeer>> peers;
   for (uint32_t n = 0; n < count; ++n) peers.push_back(std::make_unique<RemotePeer>(gateway, n, rng));
   gateway.settle();
-  const double before = footprint();
+  const double before = footprint(gateway.dataplane());
   SessionBytes bytes;
   for (double* result : {&bytes.first, &bytes.rekeyed}) {
     for (const auto& peer : peers) shake_hands(gateway, *peer);
     gateway.settle();
-    *result = (footprint() - before) / static_cast<double>(count);
+    *result = (footprint(gateway.dataplane()) - before) / static_cast<double>(count);
   }
   return bytes;
 }

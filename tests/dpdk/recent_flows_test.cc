@@ -33,6 +33,7 @@ class RecentFlowsTest : public ::testing::Test {
           {.id = PortId(port), .reverse_path = port == 0 ? ReversePath::kAny : ReversePath::kSamePort});
     publish();
     context_->published = &published_;
+    context_->peers = &peers_;
   }
   void TearDown() override { rte_pktmbuf_free_bulk(packets_.data(), kBurst); }
 
@@ -114,6 +115,7 @@ class RecentFlowsTest : public ::testing::Test {
   std::unique_ptr<PrefixMap> routes_, allowed_[kTunnels];
   Published published_;
   std::unique_ptr<WorkerContext> context_ = std::make_unique<WorkerContext>();
+  PeerTable peers_{16};
   std::unique_ptr<RecentFlows> remembering_ = std::make_unique<RecentFlows>();
 };
 

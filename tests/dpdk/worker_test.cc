@@ -212,11 +212,11 @@ class HandoffTest : public WorkerTest {
     make({0, 1});
     handoff_.ring = rte_ring_create("handoff", 128, SOCKET_ID_ANY, RING_F_SC_DEQ | RING_F_EXACT_SZ);
     ASSERT_NE(handoff_.ring, nullptr);
-    peer_.id = *plane_->peers().reserve();
-    peer_.worker_count = 2;
-    peer_.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(2);
-    peer_.handoff[1] = &handoff_;
-    plane_->peers().publish(&peer_);
+    peer_ = plane_->peers().make();
+    peer_->worker_count = 2;
+    peer_->handoff = std::make_unique<std::atomic<HandoffRing*>[]>(2);
+    peer_->handoff[1] = &handoff_;
+    plane_->peers().publish(*peer_);
   }
   void TearDown() override { rte_ring_free(handoff_.ring); }
 
@@ -224,11 +224,11 @@ class HandoffTest : public WorkerTest {
   void hand_over(unsigned packets) {
     for (unsigned i = 0; i < packets; ++i) ASSERT_EQ(rte_ring_mp_enqueue(handoff_.ring, packet()), 0);
     if (!handoff_.scheduled.exchange(true)) {
-      ASSERT_TRUE(plane_->mailbox(WorkerId{1}).post_ready(peer_.id));
+      ASSERT_TRUE(plane_->mailbox(WorkerId{1}).post_ready(peer_->id));
     }
   }
   HandoffRing handoff_;
-  Peer peer_;
+  Peer* peer_ = nullptr;
 };
 
 TEST_F(HandoffTest, TheOwnerTakesWhatOthersHandedToIt) {
@@ -246,7 +246,7 @@ TEST_F(HandoffTest, TheOwnerTakesWhatOthersHandedToIt) {
 
 TEST_F(HandoffTest, APeerThatIsGoneIsSkipped) {
   hand_over(2);
-  plane_->peers().withdraw(peer_.id);
+  plane_->peers().withdraw(peer_->id);
   worker(1).poll_once();
   EXPECT_EQ(worker(1).drops().get(Drop::handoff_stale), 0u);
   void* left;

@@ -224,9 +224,7 @@ NextHop& PipelineBench::hop_to(std::string_view text) {
 }
 
 Peer& PipelineBench::add_peer(const std::vector<std::string>& allowed_ips, std::string_view endpoint_address) {
-  peer_storage_.push_back(std::make_unique<Peer>());
-  Peer& peer = *peer_storage_.back();
-  peer.id = *peers_.reserve();
+  Peer& peer = *peers_.make();
   peer.tunnel = kTunnel;
   peer.worker_count = static_cast<uint16_t>(workers_.size());
   if (workers_.size() > 1) {
@@ -238,7 +236,7 @@ Peer& PipelineBench::add_peer(const std::vector<std::string>& allowed_ips, std::
       peer.handoff[w] = handoffs_.back().get();
     }
   }
-  peers_.publish(&peer);
+  peers_.publish(peer);
   for (const std::string& prefix : allowed_ips) allowed_ips_.insert(*parse_prefix(prefix), peer.id.slot);
   published_.tunnels[kTunnel.value].allowed_ips = allowed_ips_.view();
   if (!endpoint_address.empty()) set_endpoint(peer, endpoint_address);

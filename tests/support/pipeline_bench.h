@@ -153,7 +153,6 @@ class PipelineBench {
   Published published_;
   SessionTable sessions_;
   PeerTable peers_;
-  std::vector<std::unique_ptr<Peer>> peer_storage_;
   std::vector<std::unique_ptr<RemoteSession>> remotes_;
   std::vector<std::unique_ptr<Keypair>> keypairs_;
   std::vector<std::unique_ptr<HandoffRing>> handoffs_;
