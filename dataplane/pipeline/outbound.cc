@@ -92,20 +92,24 @@ struct Numbered {
   uint64_t first;
 };
 
-Numbered reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
-  // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
-  const uint64_t first = add(context, keypair_of(run[0])->send_counter, run.size());
-  if (first + run.size() <= kRejectAfterMessages) [[likely]]
-    return {run, first};
-  // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
-  // overflow of the counter, more than all workers can take before they see the limit.)
-  const size_t numbered = first < kRejectAfterMessages ? kRejectAfterMessages - first : 0;
-  for (rte_mbuf* m : run.subspan(numbered)) {
+// Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
+// overflow of the counter, more than all workers can take before they see the limit.)
+[[gnu::noinline]] Numbered stage_unnumbered(WorkerContext& context, Numbered wanted) noexcept {
+  const size_t numbered = wanted.first < kRejectAfterMessages ? kRejectAfterMessages - wanted.first : 0;
+  for (rte_mbuf* m : wanted.packets.subspan(numbered)) {
     Peer& peer = *peer_of(m);
     post_once(context, peer, EventKind::kNeedHandshake);
     stage(context, peer, m);
   }
-  return {run.first(numbered), first};
+  return {wanted.packets.first(numbered), wanted.first};
+}
+
+[[gnu::always_inline]] inline Numbered reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+  // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
+  const uint64_t first = add(context, keypair_of(run[0])->send_counter, run.size());
+  if (first + run.size() <= kRejectAfterMessages) [[likely]]
+    return {run, first};
+  return stage_unnumbered(context, {run, first});
 }
 
 // A packet with too little room around it moves to a buffer of its own. nullptr: dropped.
