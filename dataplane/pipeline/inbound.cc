@@ -174,6 +174,7 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
   }
   burst->sums = lay_out_jobs(all, burst->open.data());
   context.spread->publish();
+  for (const ReadAfterOpening after(all); const void* line : after.lines()) rte_prefetch0(line);
   clock.finished(Stage::spread, burst->jobs);
   return true;
 }

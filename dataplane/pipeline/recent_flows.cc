@@ -123,8 +123,8 @@ template <class Pair>
   return meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m, place) : recall<Ipv6Pair>(m, place);
 }
 
-// Where a flow may be written down. Who is at home in both places is not there by accident: the one in the first place
-// moves to its other one, and who is there is forgotten, and learnt and moved again, until all have found a place.
+// Where a flow may be written down. If both places are taken, the flow in the first one moves to its other place, and
+// whose that was is forgotten: it will be learnt again, and make room likewise, until all have found a place.
 RecentFlows::Flow& RecentFlows::make_room(Places places) noexcept {
   if (is_vacant(places.first)) return flows_[places.first];
   if (is_vacant(places.second)) return flows_[places.second];
@@ -138,6 +138,7 @@ RecentFlows::Flow& RecentFlows::make_room(Places places) noexcept {
 
 template <class Pair>
 void RecentFlows::keep(rte_mbuf* m) noexcept {
+  if (recall<Pair>(m, &Places::first) || recall<Pair>(m, &Places::second)) return;  // learnt a packet ago
   const Pair pair = pair_of<Pair>(m);
   Flow& flow = make_room(places_of(pair));
   std::memcpy(&flow.addresses, &pair, sizeof pair);
