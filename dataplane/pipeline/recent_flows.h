@@ -24,6 +24,9 @@ struct WorkerContext;
 
 class RecentFlows {
  public:
+  // Before packets come: their flows lie all over it, and none should wait until a huge page is clear.
+  void take_memory() noexcept { flows_.take(); }
+
   // Answers are those of what is published: with that they have to go.
   void forget() noexcept { ++version_; }
 
@@ -54,7 +57,7 @@ class RecentFlows {
   };
   static_assert(sizeof(Flow) == 64);
   static constexpr unsigned kPlaceBits = 19;
-  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // 32 MiB, taken as far as they are used
+  static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // 32 MiB
   struct Places {
     size_t first, second;
   };

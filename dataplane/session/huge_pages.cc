@@ -28,6 +28,11 @@ void* map_pages(size_t bytes) {
   return begin + before;
 }
 
+void touch_pages(void* first, size_t bytes) noexcept {
+  auto* const at = static_cast<volatile std::byte*>(first);
+  for (size_t i = 0; i < bytes; i += kPage) at[i] = at[i];
+}
+
 void unmap_pages(void* first, size_t bytes) noexcept { munmap(first, in_pages(bytes)); }
 
 }  // namespace sluice

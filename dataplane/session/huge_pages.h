@@ -12,6 +12,7 @@ inline constexpr size_t kHugePage = size_t{2} << 20;
 // All zero, from a huge page's boundary on if it is as large as one, taken only where it is touched. Throws
 // std::bad_alloc.
 void* map_pages(size_t bytes);
+void touch_pages(void* first, size_t bytes) noexcept;  // of map_pages
 void unmap_pages(void* first, size_t bytes) noexcept;
 
 }  // namespace sluice
