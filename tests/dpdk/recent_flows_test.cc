@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -100,6 +101,30 @@ class RecentFlowsTest : public ::testing::Test {
                     .zero = 0};
   }
 
+  // One route, whose MTU is 1400.
+  void route_everything() {
+    hops_ = {{.action = Action::kPort, .mtu = 1400}};
+    routes_ = std::make_unique<PrefixMap>();
+    routes_->insert(*parse_prefix("0.0.0.0/0"), 0);
+    published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
+    remembering_->forget();
+  }
+  // What is said of a packet from a network; its source and its destination.
+  uint16_t mtu_of(const std::array<uint8_t, 8>& addresses) {
+    rte_mbuf* const m = packets_[0];
+    write(m);
+    meta(m).from = {.in_port = PortId(0),
+                    .tunnel = kNoTunnel,
+                    .worker = WorkerId(0),
+                    .origin = Origin::kNetwork,
+                    .family = Family::kIpv4,
+                    .zero = 0};
+    std::memcpy(rte_pktmbuf_mtod_offset(m, std::byte*, offsetof(Ipv4Header, source)), addresses.data(),
+                addresses.size());
+    remembering_->find(*context_, {packets_.data(), 1});
+    return meta(m).flow.mtu;
+  }
+
   static auto as_tuple(const FlowVerdict& v) {
     return std::tuple(v.next_hop, v.source_owner, v.destination_owner, v.mtu, v.source_fault);
   }
@@ -147,30 +172,17 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
 // that networks have in common make of their hashes.
 TEST_F(RecentFlowsTest, RememberManyFlowsOfManyNetworks) {
   constexpr unsigned kFlows = 160'000, kRounds = 5;
-  hops_ = {{.action = Action::kPort, .mtu = 1400}};
-  routes_ = std::make_unique<PrefixMap>();
-  routes_->insert(*parse_prefix("0.0.0.0/0"), 0);
-  published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
-  remembering_->forget();
-  rte_mbuf* const m = packets_[0];
-  write(m);
-  meta(m).from = {.in_port = PortId(0),
-                  .tunnel = kNoTunnel,
-                  .worker = WorkerId(0),
-                  .origin = Origin::kNetwork,
-                  .family = Family::kIpv4,
-                  .zero = 0};
+  route_everything();
   // Each host of 100.64.0.0/10 to one of ours, and back.
   const auto find_flow = [&](unsigned n) {
     const auto byte = [](unsigned number, unsigned shift) { return static_cast<uint8_t>(number >> shift); };
     const unsigned host = n / 2;
     const uint8_t theirs[] = {100, static_cast<uint8_t>(64 + byte(host, 16)), byte(host, 8), byte(host, 0)};
     const uint8_t ours[] = {10, 1, 0, static_cast<uint8_t>(host % 64)};
-    auto* const at = rte_pktmbuf_mtod_offset(m, uint8_t*, offsetof(Ipv4Header, source));
-    std::copy_n(n % 2 == 0 ? theirs : ours, 4, at);
-    std::copy_n(n % 2 == 0 ? ours : theirs, 4, at + 4);
-    remembering_->find(*context_, {packets_.data(), 1});
-    return meta(m).flow.mtu;
+    std::array<uint8_t, 8> addresses;
+    std::copy_n(n % 2 == 0 ? theirs : ours, 4, addresses.begin());
+    std::copy_n(n % 2 == 0 ? ours : theirs, 4, addresses.begin() + 4);
+    return mtu_of(addresses);
   };
   for (unsigned round = 0; round < kRounds; ++round)
     for (unsigned n = 0; n < kFlows; ++n) find_flow(n);
@@ -184,28 +196,12 @@ TEST_F(RecentFlowsTest, RememberManyFlowsOfManyNetworks) {
 // of either network differ in one byte of their addresses only, the receivers in the last.
 TEST_F(RecentFlowsTest, RememberHostsOfOneNetwork) {
   constexpr unsigned kHosts = 100;
-  hops_ = {{.action = Action::kPort, .mtu = 1400}};
-  routes_ = std::make_unique<PrefixMap>();
-  routes_->insert(*parse_prefix("0.0.0.0/0"), 0);
-  published_.fib = Fib(routes_->view(), hops_, local_, group_, flows_);
-  remembering_->forget();
-  rte_mbuf* const m = packets_[0];
-  write(m);
-  meta(m).from = {.in_port = PortId(0),
-                  .tunnel = kNoTunnel,
-                  .worker = WorkerId(0),
-                  .origin = Origin::kNetwork,
-                  .family = Family::kIpv4,
-                  .zero = 0};
+  route_everything();
   const auto with_mtu = [&](uint16_t mtu) {
     unsigned count = 0;
     for (unsigned from = 0; from < kHosts; ++from)
-      for (unsigned to = 0; to < kHosts; ++to) {
-        const uint8_t addresses[] = {10, 1, static_cast<uint8_t>(from), 7, 10, 2, 5, static_cast<uint8_t>(to)};
-        std::memcpy(rte_pktmbuf_mtod_offset(m, std::byte*, offsetof(Ipv4Header, source)), addresses, sizeof addresses);
-        remembering_->find(*context_, {packets_.data(), 1});
-        count += meta(m).flow.mtu == mtu;
-      }
+      for (unsigned to = 0; to < kHosts; ++to)
+        count += mtu_of({10, 1, static_cast<uint8_t>(from), 7, 10, 2, 5, static_cast<uint8_t>(to)}) == mtu;
     return count;
   };
   EXPECT_EQ(with_mtu(1400), kHosts * kHosts);
