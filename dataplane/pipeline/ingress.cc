@@ -272,16 +272,16 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
 }
 
 // What is wrong with the sources of messages (source_check.h). Those of one peer come in runs, which are asked about
-// once.
+// once. A burst may be several ports' (VLANs), and what is wrong with a source depends on the port.
 class Sources {
  public:
   template <Family kFamily>
   [[gnu::always_inline]] inline Drop fault_of(const WorkerContext& context, rte_mbuf* m) noexcept {
     constexpr size_t kSize = kFamily == Family::kIpv4 ? sizeof(Ipv4Header::source) : sizeof(Ipv6Header::source);
     const void* source = address_of(m, Side::kSource);
-    if (family_ != kFamily || !equal_bytes<kSize>(source, source_.data())) {
+    if (from_ != meta(m).from || !equal_bytes<kSize>(source, source_.data())) {
       std::memcpy(source_.data(), source, kSize);
-      family_ = kFamily;
+      from_ = meta(m).from;
       fault_ = source_fault(context, m);
     }
     return fault_;
@@ -289,7 +289,7 @@ class Sources {
 
  private:
   std::array<std::byte, sizeof(Ipv6Header::source)> source_{};
-  Family family_ = Family::kNone;  // kNone: none yet
+  Arrival from_{};  // family kNone: none yet
   Drop fault_ = Drop::count_;
 };
 

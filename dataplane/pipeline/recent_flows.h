@@ -4,8 +4,8 @@
 // was asked for ahead: as many flows as tens of thousands of peers have do not stay in the caches. What is not
 // remembered is looked up as a burst; a flood of ever new addresses costs that look more. One worker's thread only.
 //
-// A flow may have two places, and moves to the other one when a later flow wants its own (cuckoo hashing, Pagh and
-// Rodler 2004): as long as fewer flows than half of the places are in use, all of them find one.
+// A flow has two places to be in, and moves to the other one when a later flow wants this one (cuckoo hashing, Pagh and
+// Rodler 2004): as long as there are fewer flows than half of the places, all of them find one.
 #pragma once
 
 #include <cstddef>

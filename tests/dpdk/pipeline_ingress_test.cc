@@ -389,6 +389,23 @@ TEST_F(VlanIngress, WireguardInAVlan) {  // D-18
   EXPECT_EQ(session.keypair->rx_bytes, before + kDataOverhead);
 }
 
+// In one burst, from one address: where each message arrived counts.
+TEST_F(VlanIngress, AMessagesSourceIsJudgedByItsOwnPort) {
+  NextHop& way_back = bench.hop_to("198.51.100.0/24");
+  way_back = bench.hop_to("10.1.0.0/16");  // out of the lan port
+  bench.published().checks_reverse_path = true;
+  for (const PortId port : {kWan, kLan}) bench.published().ports[port.value].reverse_path = ReversePath::kSamePort;
+  const auto message = [&] { return bench.datagram(session.seal(counter++, {})); };
+  const auto received = [&] { return session.keypair->rx_bytes.load(); };
+  const uint64_t before = received();
+  bench.receive({message(), tagged(message(), 20)});
+  EXPECT_EQ(bench.drops(), (Drops{{"reverse_path", 1}}));
+  EXPECT_EQ(received(), before + kDataOverhead);
+  bench.receive({tagged(message(), 20), message()});
+  EXPECT_EQ(bench.drops(), (Drops{{"reverse_path", 1}}));
+  EXPECT_EQ(received(), before + 2 * kDataOverhead);
+}
+
 TEST_F(VlanIngress, TagsThatAreCutShort) {
   const Octets whole = tagged(for_us, 20);
   for (const size_t size : {14u, 17u}) expect_drop(Octets(whole.begin(), whole.begin() + size), "frame_malformed");
