@@ -94,7 +94,8 @@ struct Worker::State {
     context.drops = &drops;
     context.stats = &stats;
     context.outer_id = parts.id.value;
-    context.recent_flows.take_memory();
+    // On a host that has other work packets wait in sockets, and memory is taken as far as it is used.
+    if (parts.idle != IdlePolicy::kSleep) context.recent_flows.take_memory();
     if (parts.board != nullptr) context.spread = &spread.emplace(*parts.board, context, parts.spread);
     rte_rcu_qsbr_thread_register(parts.qsbr, parts.id.value);
   }
