@@ -81,7 +81,8 @@ void Wireguard::on_event(const Event& event) {
   PeerControl* peer = find_peer(event.peer);
   if (!peer) return;  // removed in the meantime
   // Cleared before acting (acq_rel: pairs with the workers' fetch_or), so that what comes after is posted again.
-  peer->shared->pending_events.fetch_and(~(1u << static_cast<unsigned>(event.kind)), std::memory_order_acq_rel);
+  peer->shared->pending_events.fetch_and(static_cast<uint8_t>(~(1u << static_cast<unsigned>(event.kind))),
+                                         std::memory_order_acq_rel);
   switch (event.kind) {
     case EventKind::kNeedHandshake:
       peer->home = event.worker;  // what waits for the handshake waits there
@@ -240,8 +241,7 @@ void Wireguard::update_outer(PeerControl& peer) {
       route->state == OuterRoute::State::kReady && (!old || old->state != OuterRoute::State::kReady);
   const bool way_opened =
       route->state != OuterRoute::State::kNoRoute && old && old->state == OuterRoute::State::kNoRoute;
-  route->serial = ++last_serial_;
-  peer.shared->outer.store(route.release(), std::memory_order_release);
+  peer.shared->publish_outer(route.release());
   if (old) parts_.dataplane.retire([old] { delete old; });
   if (way_opened) on_way_opened(peer);
   if (!became_ready) return;

@@ -171,7 +171,6 @@ class Wireguard {
   };
   std::deque<Unposted> unposted_;
   uint32_t refresh_slot_ = UINT32_MAX;  // next slot to resolve again; UINT32_MAX: none due
-  uint64_t last_serial_ = 0;            // of published OuterRoutes
   MonoTime collected_at_;
   bool dirty_ = true;
 };

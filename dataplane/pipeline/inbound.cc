@@ -76,14 +76,14 @@ void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
 // is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
 class ReadAfterOpening {
  public:
-  explicit ReadAfterOpening(std::span<rte_mbuf*> messages) noexcept {
+  ReadAfterOpening(const WorkerContext& context, std::span<rte_mbuf*> messages) noexcept {
     const void** line = lines_;
     for_each_run(messages, keypair_of, [&](std::span<rte_mbuf*> run) {
       const Keypair& keypair = *keypair_of(run[0]);
-      *line++ = keypair.peer;
-      *line++ = keypair.last_over;
-      *line++ = keypair.last_flow;
+      *line++ = &keypair.confirmed;
       *line++ = keypair.replay.word_of(meta(run[0]).counter);
+      *line++ = keypair.peer;
+      *line++ = context.recent_flows.line_of(keypair.last_flow);
     });
     count_ = static_cast<size_t>(line - lines_);
   }
@@ -104,8 +104,6 @@ void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst&
   unsigned runs = 0;
   for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) { indices[runs++] = index_of(run[0]); });
   context.sessions->find_burst({indices, runs}, {keypairs, runs});
-  for (const Keypair* keypair : std::span(keypairs, runs))
-    if (keypair != nullptr) prefetch_lines(&keypair->confirmed);
 
   messages.count = 0;  // survivors are written over those that have been seen
   Keypair* const* next = keypairs;
@@ -156,7 +154,7 @@ bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexc
 void open_burst(WorkerContext& context, Burst& messages) noexcept {
   JobRoom<OpenJob> jobs;
   const Sums sums = lay_out_jobs(messages.all(), jobs.data());
-  const ReadAfterOpening after(messages.all());
+  const ReadAfterOpening after(context, messages.all());
   context.engine->read_after_next(after.lines());
   context.engine->open(jobs.first(messages.count), sums);
   const OpenJob* job = jobs.data();
@@ -174,7 +172,7 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
   }
   burst->sums = lay_out_jobs(all, burst->open.data());
   context.spread->publish();
-  for (const ReadAfterOpening after(all); const void* line : after.lines()) rte_prefetch0(line);
+  for (const ReadAfterOpening after(context, all); const void* line : after.lines()) rte_prefetch0(line);
   clock.finished(Stage::spread, burst->jobs);
   return true;
 }
@@ -185,42 +183,51 @@ void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
       {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = keypair.peer->id, .index = keypair.local_index});
 }
 
-// Whether a message came from where the peer is believed to be. Read where it lies, so as far as that is quick to say:
-// without IP options the addresses are right in front of the UDP header.
-template <class IpHeader>
-bool came_over(const OuterRoute& outer, rte_mbuf* m) noexcept {
-  constexpr size_t kAddress = sizeof(IpHeader::source);
-  const auto* udp = rte_pktmbuf_mtod_offset(m, const UdpHeader*, -static_cast<int>(sizeof(UdpHeader)));
-  const auto* source = reinterpret_cast<const std::byte*>(udp) - 2 * kAddress;
-  return outer.remote.port == udp->source_port.host() && outer.remote.scope == 0 &&
-         outer.remote.address.size() == kAddress && outer.local.size() == kAddress &&
-         equal_bytes<kAddress>(source, outer.remote.address.bytes.data()) &&
-         equal_bytes<kAddress>(source + kAddress, outer.local.bytes.data());
+// Where a message came from, as it stands in front of it. Without IP options; who calls has looked at outer_size.
+template <size_t kSize>
+const std::byte* addresses_and_ports(rte_mbuf* m) noexcept {
+  constexpr size_t kBehind = sizeof(UdpHeader) - offsetof(UdpHeader, length);
+  return rte_pktmbuf_mtod(m, const std::byte*) - kBehind - kSize;
 }
-bool came_over(const OuterRoute& outer, rte_mbuf* m) noexcept {
+constexpr size_t kIpv4Outer = sizeof(Ipv4Header) + sizeof(UdpHeader);
+constexpr size_t kIpv6Outer = sizeof(Ipv6Header) + sizeof(UdpHeader);
+
+bool came_from(const HeardFrom& heard, rte_mbuf* m) noexcept {
   const uint8_t size = meta(m).outer_size;
-  if (size == sizeof(Ipv4Header) + sizeof(UdpHeader)) return came_over<Ipv4Header>(outer, m);
-  return size == sizeof(Ipv6Header) + sizeof(UdpHeader) && came_over<Ipv6Header>(outer, m);
+  if (heard.outer_size != size) return false;  // of any other size nothing is kept
+  const std::byte* known = heard.addresses_and_ports.data();
+  return size == kIpv4Outer ? equal_bytes<HeardFrom::kIpv4>(known, addresses_and_ports<HeardFrom::kIpv4>(m))
+                            : equal_bytes<HeardFrom::kIpv6>(known, addresses_and_ports<HeardFrom::kIpv6>(m));
 }
 
-// What control knows, or is about to learn, of the peer's place.
-bool is_known(const WorkerContext& context, const Keypair& keypair, const OuterRoute* outer,
-              const OuterHeaders& from) noexcept {
-  const bool same = keypair.reported_over == outer && (outer == nullptr || keypair.reported_serial == outer->serial);
-  const bool reported = same && context.now - keypair.reported_at < kReportMoveAgain;
-  if (reported) return from.remote == keypair.reported_source && from.local == keypair.reported_local;
-  return outer != nullptr && outer->remote.port == from.remote.port && outer->remote.address == from.remote.address &&
-         outer->local == from.local;
+void remember(HeardFrom& heard, rte_mbuf* m, uint32_t serial) noexcept {
+  std::byte* const to = heard.addresses_and_ports.data();
+  heard.outer_size = meta(m).outer_size;
+  heard.serial = serial;
+  if (heard.outer_size == kIpv4Outer) {
+    std::memcpy(to, addresses_and_ports<HeardFrom::kIpv4>(m), HeardFrom::kIpv4);
+  } else if (heard.outer_size == kIpv6Outer) {
+    std::memcpy(to, addresses_and_ports<HeardFrom::kIpv6>(m), HeardFrom::kIpv6);
+  } else {
+    heard.outer_size = 0;
+  }
 }
 
-// Roaming (protocol.md section 11): every authentic packet says where its peer is.
-void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
-  const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
-  keypair.last_over = outer;
-  if (outer != nullptr && outer != keypair.reported_over && came_over(*outer, m)) [[likely]]
-    return;
+bool leads_to(const OuterRoute& outer, const OuterHeaders& from) noexcept {
+  return outer.remote.port == from.remote.port && outer.remote.address == from.remote.address &&
+         outer.local == from.local;
+}
+
+// A message from elsewhere than the one before, or the first one since Peer::outer is another.
+[[gnu::noinline]] void note_place(WorkerContext& context, Keypair& keypair, rte_mbuf* m, uint32_t serial) noexcept {
   const OuterHeaders from = outer_headers_of(m);
-  if (is_known(context, keypair, outer, from)) return;
+  const bool reported = keypair.reported_serial == serial && context.now - keypair.reported_at < kReportMoveAgain;
+  if (reported) {
+    if (from.remote == keypair.reported_source && from.local == keypair.reported_local) return;
+  } else {
+    const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
+    if (outer != nullptr && leads_to(*outer, from)) return remember(keypair.heard, m, serial);
+  }
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,
                                                    .port = meta(m).from.in_port,
@@ -229,11 +236,20 @@ void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept
                                                    .remote = from.remote,
                                                    .local = from.local});
   if (!posted) return;
+  keypair.heard.outer_size = 0;
   keypair.reported_source = from.remote;
   keypair.reported_local = from.local;
-  keypair.reported_over = outer;
-  keypair.reported_serial = outer != nullptr ? outer->serial : 0;
+  keypair.reported_serial = serial;
   keypair.reported_at = context.now;
+}
+
+// Roaming (protocol.md section 11): every authentic packet says where its peer is.
+void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
+  // Acquire: pairs with publish_outer. A later route than its serial's is taken for that one, until the next message.
+  const uint32_t serial = keypair.peer->outer_serial.load(std::memory_order_acquire);
+  if (keypair.heard.serial == serial && came_from(keypair.heard, m)) [[likely]]
+    return;
+  note_place(context, keypair, m, serial);
 }
 
 void note_last_minute(WorkerContext& context, Keypair& keypair) noexcept {
@@ -247,38 +263,22 @@ void count_received(Keypair& keypair, uint64_t bytes) noexcept {
   keypair.rx_bytes.store(keypair.rx_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
-// Whether two messages have the same outer addresses and ports, as far as that is quick to say: without IP options the
-// ports follow the addresses.
-bool came_the_same_way(rte_mbuf* a, rte_mbuf* b) noexcept {
-  constexpr size_t kAfterPorts = sizeof(UdpHeader) - 2 * sizeof(be16);
-  constexpr size_t kIpv4 = 2 * sizeof(Ipv4Header::source) + 2 * sizeof(be16);
-  constexpr size_t kIpv6 = 2 * sizeof(Ipv6Header::source) + 2 * sizeof(be16);
-  const uint8_t outer_size = meta(a).outer_size;
-  if (meta(b).outer_size != outer_size) return false;
-  const auto* end_a = rte_pktmbuf_mtod(a, const std::byte*) - kAfterPorts;
-  const auto* end_b = rte_pktmbuf_mtod(b, const std::byte*) - kAfterPorts;
-  if (outer_size == sizeof(Ipv4Header) + sizeof(UdpHeader)) return equal_bytes<kIpv4>(end_a - kIpv4, end_b - kIpv4);
-  return outer_size == sizeof(Ipv6Header) + sizeof(UdpHeader) && equal_bytes<kIpv6>(end_a - kIpv6, end_b - kIpv6);
-}
-
 // Consecutive messages of one keypair. Those with an inner packet that are new are kept.
 void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
   Keypair& keypair = *keypair_of(run[0]);
   Traffic received;
-  rte_mbuf* previous = nullptr;  // whose source was noted
   for (rte_mbuf* m : run) {
     if (!keypair.replay.accept(meta(m).counter)) {
       context.drop(m, Drop::data_replay);
       continue;
     }
-    if (previous == nullptr || !came_the_same_way(m, previous)) note_source(context, keypair, m);
+    note_source(context, keypair, m);
     ++received.messages;
     if (is_keepalive(m)) {
       rte_pktmbuf_free(m);
       continue;
     }
     ++received.data;
-    previous = m;
     kept.push(m);
   }
   if (received.messages == 0) return;

@@ -442,6 +442,7 @@ void seal_and_transmit(WorkerContext& context, Burst& packets, Ways ways, StageC
 // How packets for a peer leave at this moment. Chosen once per run of packets, so that all of them share it.
 struct Way {
   Drop obstacle = Drop::count_;       // count_: none
+  uint32_t serial = 0;                // of `outer`, or of an earlier one
   const OuterRoute* outer = nullptr;  // nullptr, or not ready: wait
   Keypair* keypair = nullptr;         // nullptr: none to send under, wait
   bool open() const noexcept { return keypair != nullptr && outer->state == OuterRoute::State::kReady; }
@@ -456,6 +457,7 @@ Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept
 
 Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
   Way way;
+  way.serial = peer.outer_serial.load(std::memory_order_acquire);
   way.outer = peer.outer.load(std::memory_order_acquire);
   if (tunnel_that_is_up(*context.published, peer.tunnel) == nullptr) {
     way.obstacle = Drop::tunnel_down;
@@ -470,12 +472,13 @@ Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
   return way;
 }
 
-// Where the peer has been heard from since `outer` was made, if control does not know yet: what answers a packet must
+// Where the peer has been heard from since its way was made, if control does not know yet: what answers a packet must
 // not go where it did not come from. Only the worker that hears of it knows, and only a way that Linux routes can be
 // made here.
-bool has_moved(const WorkerContext& context, const Keypair& keypair, const OuterRoute& outer) noexcept {
-  return outer.by_socket && keypair.owner == context.id && keypair.reported_over == &outer &&
-         keypair.reported_serial == outer.serial && !keypair.reported_source.is_none();
+bool has_moved(const WorkerContext& context, const Way& way) noexcept {
+  const Keypair& keypair = *way.keypair;
+  return way.outer->by_socket && keypair.owner == context.id && keypair.reported_serial == way.serial &&
+         !keypair.reported_source.is_none();
 }
 
 // Where the outer headers and the tag will be written: nobody has touched those lines since the packet came.
@@ -506,7 +509,7 @@ class Departure {
   }
   // Leads to where the peer has gone, if it has; that is good until the next call.
   void follow(Way& way) noexcept {
-    if (!way.open() || !has_moved(context_, *way.keypair, *way.outer)) return;
+    if (!way.open() || !has_moved(context_, way)) return;
     finish();  // packets may still refer to the last one
     const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
     moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);

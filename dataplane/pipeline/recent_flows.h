@@ -33,12 +33,13 @@ class RecentFlows {
   // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow. The peers
   // they go to are asked for.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
-  // find() will look at it in a moment. Returns where.
-  const void* prefetch(rte_mbuf* m) const noexcept {
-    const Flow* flow = &flows_[places_of(m).first];
-    rte_prefetch0(flow);
-    return flow;
+  // find() will look at it in a moment. Returns its place.
+  uint32_t prefetch(rte_mbuf* m) const noexcept {
+    const size_t place = places_of(m).first;
+    rte_prefetch0(&flows_[place]);
+    return static_cast<uint32_t>(place);
   }
+  const void* line_of(uint32_t place) const noexcept { return &flows_[place]; }
 
  private:
   // Source and destination, which follow each other in both headers.

@@ -23,8 +23,7 @@ struct alignas(64) OuterRoute {
   };
 
   Endpoint remote;
-  IpAddress local;      // source of outer packets
-  uint64_t serial = 0;  // of this publication: tells a route from a later one at the same address
+  IpAddress local;  // source of outer packets
 
   alignas(64) State state = State::kNoRoute;
   bool by_socket = false;  // Linux routes it: the header is IP and UDP, of which only addresses and ports matter

@@ -39,7 +39,10 @@ struct alignas(64) Peer {
   std::atomic<bool> need_another_keepalive{false};  // a stamp, like those below
   // Bits of EventKind (pipeline/mailbox.h) already posted and not yet taken up: set by workers with fetch_or, cleared
   // by control before it acts, so that a thousand keyless packets ask for one handshake.
-  std::atomic<uint32_t> pending_events{0};
+  std::atomic<uint8_t> pending_events{0};
+  // Counts what `outer` has been, since memory is used again. Who sees a number sees the route that it came with, or a
+  // later one.
+  std::atomic<uint32_t> outer_serial{0};
 
   // Stamps: MonoTime.ns, written by workers (relaxed, only when changed by more than a tick), read and reset by control
   // (timers). See control/noise/timers.h for their meaning (protocol.md section 10).
@@ -56,6 +59,12 @@ struct alignas(64) Peer {
   // those of a session are in its keypair. Control only.
   uint64_t rx_bytes = 0;
   uint64_t tx_bytes = 0;
+
+  // Control only.
+  void publish_outer(const OuterRoute* route) noexcept {
+    outer.store(route, std::memory_order_release);
+    outer_serial.fetch_add(1, std::memory_order_release);
+  }
 };
 static_assert(sizeof(Peer) == 128);
 

@@ -381,7 +381,7 @@ TEST_P(Inbound, AnotherAddressOfOursIsReportedToo) {  // R-09
 }
 
 TEST_P(Inbound, PeerWithoutAnEndpointGetsOne) {
-  bench.peer().outer = nullptr;
+  bench.peer().publish_outer(nullptr);
   bench.receive_message(session, 0, to_us());
   expect_delivered(to_us());
   const auto events = kinds(bench.events());

@@ -367,7 +367,7 @@ TEST_P(Outbound, WithdrawnKeySendsNothing) {
 }
 
 TEST_P(Outbound, PeerWithoutEndpointIsUnreachable) {  // I-14
-  bench.peer().outer = nullptr;
+  bench.peer().publish_outer(nullptr);
   send();
   EXPECT_EQ(bench.drops(), (Drops{{"no_endpoint", 1}}));
   EXPECT_TRUE(bench.events().empty());

@@ -257,7 +257,7 @@ void PipelineBench::set_endpoint(Peer& peer, std::string_view address, uint16_t 
   const IpAddress remote = *parse_address(address);
   const IpAddress local = *parse_address(remote.is_ipv4() ? "198.51.100.1" : "2001:db8::1");
   auto route = std::make_unique<OuterRoute>(outer_route({remote, port}, local));
-  peer.outer = route.get();
+  peer.publish_outer(route.get());
   outers_[&peer] = std::move(route);
 }
 
@@ -412,7 +412,7 @@ std::vector<Event> PipelineBench::events(unsigned n) {
       all.push_back(event);
       // What control does before it acts.
       if (Peer* peer = peers_.find(event.peer))
-        peer->pending_events.fetch_and(~(1u << static_cast<unsigned>(event.kind)));
+        peer->pending_events.fetch_and(static_cast<uint8_t>(~(1u << static_cast<unsigned>(event.kind))));
     }
   }
   return all;

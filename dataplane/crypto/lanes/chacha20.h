@@ -45,7 +45,8 @@ class ChaCha20 {
   static constexpr unsigned kEnough = kLanes * 3 / 4;  // lanes in use for which a column is worth while
   static constexpr size_t kBlock = 64;
   static constexpr unsigned kAskingSteps = 8;  // double rounds in which texts are asked for
-  static constexpr size_t kAheadAtOnce = 12;   // of the lines that somebody reads afterwards
+  // Of the lines that somebody reads afterwards: about as many as come from memory during a double round.
+  static constexpr size_t kAheadAtOnce = Isa::kWritesBehind ? 12 : 2;
   static constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
   // Keys and nonces of packets, or of single lanes, whose texts are then here as well.
@@ -210,6 +211,8 @@ class ChaCha20 {
     } else {
       for (unsigned step = 0; step < 10; ++step) {
         if (step < kAskingSteps) ask_for_texts(group, step);
+        if (burst_.ahead_count != 0) [[unlikely]]
+          ask_ahead();
         double_round(state);
       }
     }
