@@ -168,7 +168,6 @@ void forward_packets(WorkerContext& context, Burst& packets, StageClock& clock) 
 }
 
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept {
-  if (!tunnel.mss_clamp) return;
   const OuterRoute* outer = peer.outer.load(std::memory_order_acquire);
   const uint16_t mtu = outer != nullptr ? std::min(tunnel.mtu, outer->inner_mtu) : tunnel.mtu;
   for (rte_mbuf* m : packets) clamp_mss(bytes_of(m), mtu);

@@ -3,8 +3,8 @@
 //   find_sessions    receiver index -> keypair that may still receive; if another worker owns it: across, once
 //   open_burst       decrypt, authenticate and, if nobody has, verify the UDP checksum, one engine call; while this
 //                    worker is saturated, others take part (spread.h)
-//   accept_messages  replay window; confirmation, roaming, last-minute rekey, stamps; keepalives end here
-//   check_inner      length, source among the peer's allowed IPs, ECN, padding, MSS
+//   accept_messages  replay window; confirmation, roaming, last-minute rekey, stamps; keepalives end here; length
+//   check_inner      source among the peer's allowed IPs, padding, ECN, MSS
 // Survivors go on as packets that have just arrived (forward.cc), or out of the tunnel's own port.
 #include <rte_mbuf.h>
 #include <rte_ring.h>
@@ -76,16 +76,13 @@ void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
 // is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
 class ReadAfterOpening {
  public:
-  ReadAfterOpening(const WorkerContext& context, std::span<rte_mbuf*> messages) noexcept {
-    const void** line = lines_;
-    for_each_run(messages, keypair_of, [&](std::span<rte_mbuf*> run) {
-      const Keypair& keypair = *keypair_of(run[0]);
-      *line++ = &keypair.confirmed;
-      *line++ = keypair.replay.word_of(meta(run[0]).counter);
-      *line++ = keypair.peer;
-      *line++ = context.recent_flows.line_of(keypair.last_flow);
-    });
-    count_ = static_cast<size_t>(line - lines_);
+  void add(const WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
+    const void** line = lines_ + count_;
+    line[0] = &keypair.confirmed;
+    line[1] = keypair.replay.word_of(counter);
+    line[2] = keypair.peer;
+    line[3] = context.recent_flows.line_of(keypair.last_flow);
+    count_ += 4;
   }
   std::span<const void* const> lines() const noexcept { return {lines_, count_}; }
 
@@ -123,21 +120,26 @@ void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst&
 }
 
 // Says whether there is a message whose UDP checksum is still to be verified.
-Sums lay_out_jobs(std::span<rte_mbuf*> messages, OpenJob* jobs) noexcept {
+Sums lay_out_jobs(const WorkerContext& context, std::span<rte_mbuf*> messages, OpenJob* jobs,
+                  ReadAfterOpening& after) noexcept {
   uint32_t unverified = 0;
+  const Keypair* previous = nullptr;
   for (rte_mbuf* m : messages) {
     unverified |= meta(m).partial_sum;
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     const uint64_t counter = data_header(m).counter.host();
-    meta(m).counter = counter;
+    const Keypair& keypair = *keypair_of(m);
     // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
-    jobs->key = &meta(m).keypair->receive_key;
+    jobs->key = &keypair.receive_key;
     jobs->nonce = counter;
     jobs->text = text;
     jobs->tag = text.data() + text.size();
     jobs->ok = false;
     jobs->sum = meta(m).partial_sum;
     ++jobs;
+    meta(m).counter = counter;
+    if (&keypair != previous) after.add(context, keypair, counter);
+    previous = &keypair;
   }
   return unverified != 0 ? Sums::kWanted : Sums::kUnwanted;
 }
@@ -153,8 +155,8 @@ bool is_authentic(WorkerContext& context, rte_mbuf* m, const OpenJob& job) noexc
 
 void open_burst(WorkerContext& context, Burst& messages) noexcept {
   JobRoom<OpenJob> jobs;
-  const Sums sums = lay_out_jobs(messages.all(), jobs.data());
-  const ReadAfterOpening after(context, messages.all());
+  ReadAfterOpening after;
+  const Sums sums = lay_out_jobs(context, messages.all(), jobs.data(), after);
   context.engine->read_after_next(after.lines());
   context.engine->open(jobs.first(messages.count), sums);
   const OpenJob* job = jobs.data();
@@ -170,9 +172,10 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
     finish_opens(context, 0, clock);  // they are older
     return false;
   }
-  burst->sums = lay_out_jobs(all, burst->open.data());
+  ReadAfterOpening after;
+  burst->sums = lay_out_jobs(context, all, burst->open.data(), after);
   context.spread->publish();
-  for (const ReadAfterOpening after(context, all); const void* line : after.lines()) rte_prefetch0(line);
+  for (const void* line : after.lines()) rte_prefetch0(line);
   clock.finished(Stage::spread, burst->jobs);
   return true;
 }
@@ -263,38 +266,6 @@ void count_received(Keypair& keypair, uint64_t bytes) noexcept {
   keypair.rx_bytes.store(keypair.rx_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
-// Consecutive messages of one keypair. Those with an inner packet that are new are kept.
-void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  Keypair& keypair = *keypair_of(run[0]);
-  Traffic received;
-  for (rte_mbuf* m : run) {
-    if (!keypair.replay.accept(meta(m).counter)) {
-      context.drop(m, Drop::data_replay);
-      continue;
-    }
-    note_source(context, keypair, m);
-    ++received.messages;
-    if (is_keepalive(m)) {
-      rte_pktmbuf_free(m);
-      continue;
-    }
-    ++received.data;
-    kept.push(m);
-  }
-  if (received.messages == 0) return;
-  const uint64_t keepalives = received.messages - received.data;
-  if (keepalives != 0) count_received(keypair, keepalives * kDataOverhead);
-  if (!keypair.confirmed) note_confirmation(context, keypair);
-  note_last_minute(context, keypair);
-  note_received(context, *keypair.peer, received);
-}
-
-void accept_messages(WorkerContext& context, Burst& messages) noexcept {
-  const std::span<rte_mbuf*> opened = messages.all();
-  messages.count = 0;  // survivors are written over those that have been seen
-  for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
-}
-
 // From a message to the IP packet in it, padding still behind. `from` lacks the family. False: disposed of.
 [[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m, Arrival from) noexcept {
   const size_t size = rte_pktmbuf_data_len(m) - kDataOverhead;
@@ -309,6 +280,46 @@ void accept_messages(WorkerContext& context, Burst& messages) noexcept {
   m->data_off = static_cast<uint16_t>(m->data_off + sizeof(DataHeader));
   resize(m, size);
   return true;
+}
+
+// Consecutive messages of one keypair. Those that are new and have an IP packet in them are kept.
+void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
+  Keypair& keypair = *keypair_of(run[0]);
+  const Arrival from{.in_port = kNoPort,
+                     .tunnel = keypair.tunnel,
+                     .worker = context.id,
+                     .origin = Origin::kNetwork,
+                     .family = Family::kNone,
+                     .zero = 0};
+  Traffic received;
+  for (rte_mbuf* m : run) {
+    if (!keypair.replay.accept(meta(m).counter)) {
+      context.drop(m, Drop::data_replay);
+      continue;
+    }
+    note_source(context, keypair, m);
+    ++received.messages;
+    if (is_keepalive(m)) {
+      rte_pktmbuf_free(m);
+      continue;
+    }
+    ++received.data;
+    if (!unwrap(context, m, from)) continue;
+    keypair.last_flow = context.recent_flows.prefetch(m);
+    kept.push(m);
+  }
+  if (received.messages == 0) return;
+  const uint64_t keepalives = received.messages - received.data;
+  if (keepalives != 0) count_received(keypair, keepalives * kDataOverhead);
+  if (!keypair.confirmed) note_confirmation(context, keypair);
+  note_last_minute(context, keypair);
+  note_received(context, *keypair.peer, received);
+}
+
+void accept_messages(WorkerContext& context, Burst& messages) noexcept {
+  const std::span<rte_mbuf*> opened = messages.all();
+  messages.count = 0;  // survivors are written over those that have been seen
+  for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
 }
 
 // What a router asks of an IP header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
@@ -367,32 +378,13 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
   }
   if (bytes != 0) count_received(keypair, bytes);
   const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
-  clamp_segments(tunnel, peer, out);
+  if (tunnel.mss_clamp) clamp_segments(tunnel, peer, out);
   if (tunnel.inner_port == kNoPort) return;
   context.transmit->push(tunnel.inner_port, out);
   kept.count = kept_before;
 }
 
-// Consecutive messages of one keypair. Those with an IP packet in them are kept.
-void unwrap_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  Keypair& keypair = *keypair_of(run[0]);
-  const Arrival from{.in_port = kNoPort,
-                     .tunnel = keypair.tunnel,
-                     .worker = context.id,
-                     .origin = Origin::kNetwork,
-                     .family = Family::kNone,
-                     .zero = 0};
-  for (rte_mbuf* m : run) {
-    if (!unwrap(context, m, from)) continue;
-    keypair.last_flow = context.recent_flows.prefetch(m);
-    kept.push(m);
-  }
-}
-
 void check_inner(WorkerContext& context, Burst& packets) noexcept {
-  const std::span<rte_mbuf*> messages = packets.all();
-  packets.count = 0;  // survivors are written over those that have been seen
-  for_each_run(messages, keypair_of, [&](std::span<rte_mbuf*> run) { unwrap_run(context, run, packets); });
   const std::span<rte_mbuf*> unwrapped = packets.all();
   context.recent_flows.find(context, unwrapped);
   packets.count = 0;  // survivors are written over those that have been seen

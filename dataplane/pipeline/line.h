@@ -91,7 +91,8 @@ inline const void* address_of(rte_mbuf* m, Side side) noexcept {
   return side == Side::kSource ? ip->source.data() : ip->destination.data();
 }
 
-// Packets that go to a peer or come from it: TCP connections start with segments that fit the tunnel and the path.
+// Packets that go to a peer or come from it, where TunnelView::mss_clamp is set: TCP connections start with segments
+// that fit the tunnel and the path.
 void clamp_segments(const TunnelView& tunnel, const Peer& peer, std::span<rte_mbuf*> packets) noexcept;
 
 inline const TunnelView* tunnel_that_is_up(const Published& published,

@@ -1,10 +1,10 @@
 // IP packets to WireGuard messages, in the order of protocol.md section 7b:
-//   route_to_peer  the peer that find_flows has found; MSS of what goes to it; its current keypair, or staged until
-//                  there is one; what was staged goes first; what is too large for the path to the peer
-//   frame_payload  counters: one add per run of packets under one keypair; padding, message header, outer headers, what
-//                  the port needs to add up the UDP checksum; the cipher's jobs
+//   encapsulate    the peer that find_flows has found; MSS of what goes to it; its current keypair, or staged until
+//                  there is one; what was staged goes first; what is too large for the path to the peer. Counters: one
+//                  add per run of packets to one peer; padding, message header, outer headers, what the port needs to
+//                  add up the UDP checksum; the cipher's jobs; stamps and counters of the peer
 //   seal_burst     encrypt, one engine call; while this worker is saturated, others take part (spread.h)
-//   finish_outer   UDP checksums that no port adds up; stamps and counters of the peer; out of the port
+//   finish_outer   UDP checksums that no port adds up; out of the port
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -28,37 +28,70 @@
 namespace sluice {
 namespace {
 
-Peer* peer_of(rte_mbuf* m) noexcept { return meta(m).way.peer; }
-Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
-
-// --- route_to_peer ---
-
-// What is read of a peer on the way out, asked for before it is needed: with many peers none of it is in the cache.
-void prefetch_way_out(const Peer& peer) noexcept {
-  if (const Keypair* keypair = peer.current.load(std::memory_order_acquire)) prefetch_lines(&keypair->send_counter);
-  if (const OuterRoute* outer = peer.outer.load(std::memory_order_acquire)) prefetch_lines(&outer->state);
-}
+// --- Peers ---
 
 // Consecutive packets to one peer; nullptr: there is none.
 struct ToPeer {
   Peer* peer;
-  rte_mbuf** packets;
-  unsigned count;
+  rte_mbuf** first;
+  size_t count;
+  std::span<rte_mbuf*> packets() const noexcept { return {first, count}; }
 };
 
 uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner; }
 
-// Finds the peers of a burst, whose lines find_flows has asked for.
-std::span<ToPeer> find_peers(const PeerTable& table, std::span<rte_mbuf*> packets, ToPeer* room) noexcept {
-  size_t count = 0;
-  for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
-    room[count++] = {table.at(owner_of(run[0])), run.data(), static_cast<unsigned>(run.size())};
-  });
-  const std::span<ToPeer> found(room, count);
-  for (const ToPeer& to : found)
-    if (to.peer != nullptr) prefetch_way_out(*to.peer);
-  return found;
-}
+// The peers of a burst, whose lines find_flows has asked for, and what is read and written on the way to them, asked
+// for while it is the turn of those before them: with many peers none of it is in the cache, and all of it at once is
+// more than a core can have under way. In groups, because some cores go on behind a prefetch only when its page is
+// translated: translations that are asked for one after the other overlap.
+class ToPeers {
+ public:
+  ToPeers(const PeerTable& table, std::span<rte_mbuf*> packets) noexcept {
+    for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
+      runs_[count_++] = {table.at(owner_of(run[0])), run.data(), run.size()};
+    });
+    prefetch_group(0);
+  }
+  // each(ToPeer), in order.
+  template <class Each>
+  void for_each(Each each) const noexcept {
+    for (unsigned i = 0; i < count_; ++i) {
+      if (i % kGroup == 0) prefetch_group(i + kGroup);
+      if (i + kNear < count_) prefetch_long_headers(runs_[i + kNear]);
+      each(runs_[i]);
+    }
+  }
+
+ private:
+  static constexpr unsigned kGroup = 16, kNear = 3;
+
+  void prefetch_group(unsigned first) const noexcept {
+    for (unsigned i = first; i < first + kGroup && i < count_; ++i) prefetch(runs_[i]);
+  }
+  static void prefetch(const ToPeer& to) noexcept {
+    if (to.peer == nullptr) return;
+    if (const Keypair* keypair = to.peer->current.load(std::memory_order_acquire))
+      prefetch_lines(&keypair->send_counter);
+    if (const OuterRoute* outer = to.peer->outer.load(std::memory_order_acquire)) prefetch_lines(&outer->state);
+    for (rte_mbuf* m : to.packets()) prefetch_edges(m);
+  }
+  // Over IPv6 they go on in another line than their state's, which has come.
+  static void prefetch_long_headers(const ToPeer& to) noexcept {
+    constexpr size_t kLine = 64, kInFirst = kLine - (offsetof(OuterRoute, header) - offsetof(OuterRoute, state));
+    const OuterRoute* outer = to.peer != nullptr ? to.peer->outer.load(std::memory_order_acquire) : nullptr;
+    if (outer != nullptr && outer->header_size > kInFirst) prefetch_lines(outer->header.data() + kInFirst);
+  }
+  // Where outer headers and the tag will be written: nobody has touched those lines since the packet came.
+  static void prefetch_edges(rte_mbuf* m) noexcept {
+    constexpr size_t kHeaders = sizeof(EthernetHeader) + sizeof(Ipv4Header) + sizeof(UdpHeader) + sizeof(DataHeader);
+    const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
+    prefetch_lines(packet - kHeaders);
+    prefetch_lines(packet + rte_pktmbuf_data_len(m) + kTagSize);
+  }
+
+  ToPeer runs_[kMaxBurst];
+  unsigned count_ = 0;
+};
 
 void stage(WorkerContext& context, const Peer& peer, rte_mbuf* m) noexcept {
   meta(m).peer = peer.id;
@@ -75,7 +108,51 @@ void reject_unowned(WorkerContext& context, std::span<rte_mbuf*> packets) noexce
   }
 }
 
-// --- frame_payload ... finish_outer: packets whose keypair and way out are known ---
+// --- Keypair and way ---
+
+// How packets for a peer leave at this moment. Chosen once per run of packets, so that all of them share it.
+struct Way {
+  Drop obstacle = Drop::count_;       // count_: none
+  uint32_t serial = 0;                // of `outer`, or of an earlier one
+  const OuterRoute* outer = nullptr;  // nullptr, or not ready: wait
+  Keypair* keypair = nullptr;         // nullptr: none to send under, wait
+  bool open() const noexcept { return keypair != nullptr && outer->state == OuterRoute::State::kReady; }
+};
+
+Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept {
+  Keypair* keypair = peer.current.load(std::memory_order_acquire);
+  if (keypair == nullptr || !keypair->can_send.load(std::memory_order_relaxed)) return nullptr;
+  if (context.now - keypair->sent_since >= kRejectAfterTime) return nullptr;
+  return keypair->send_counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? keypair : nullptr;
+}
+
+[[gnu::always_inline]] inline Way choose_way(WorkerContext& context, Peer& peer) noexcept {
+  Way way;
+  way.serial = peer.outer_serial.load(std::memory_order_acquire);
+  way.outer = peer.outer.load(std::memory_order_acquire);
+  if (tunnel_that_is_up(*context.published, peer.tunnel) == nullptr) {
+    way.obstacle = Drop::tunnel_down;
+  } else if (way.outer == nullptr) {
+    way.obstacle = Drop::no_endpoint;
+  } else if (way.outer->state == OuterRoute::State::kNoRoute) {
+    way.obstacle = Drop::no_outer_route;
+  } else {
+    way.keypair = usable_keypair(context, peer);
+    if (way.keypair == nullptr) post_once(context, peer, EventKind::kNeedHandshake);
+  }
+  return way;
+}
+
+// Where the peer has been heard from since its way was made, if control does not know yet: what answers a packet must
+// not go where it did not come from. Only the worker that hears of it knows, and only a way that Linux routes can be
+// made here.
+bool has_moved(const WorkerContext& context, const Way& way) noexcept {
+  const Keypair& keypair = *way.keypair;
+  return way.outer->by_socket && keypair.owner == context.id && keypair.reported_serial == way.serial &&
+         !keypair.reported_source.is_none();
+}
+
+// --- Framing ---
 
 // Adds to what all workers add to, and gives what it was. Relaxed; and alone there is no need for an instruction that
 // waits until all stores before it are done.
@@ -86,7 +163,7 @@ uint64_t add(const WorkerContext& context, std::atomic<uint64_t>& counter, uint6
   return before;
 }
 
-// Consecutive packets under one keypair that have counters, the first one's and on.
+// Packets under one keypair that have counters, the first one's and on.
 struct Numbered {
   std::span<rte_mbuf*> packets;
   uint64_t first;
@@ -94,22 +171,22 @@ struct Numbered {
 
 // Used up while we chose: what has no number waits for the next keypair. (2^13 numbers lie between the limit and an
 // overflow of the counter, more than all workers can take before they see the limit.)
-[[gnu::noinline]] Numbered stage_unnumbered(WorkerContext& context, Numbered wanted) noexcept {
+[[gnu::noinline]] Numbered stage_unnumbered(WorkerContext& context, Peer& peer, Numbered wanted) noexcept {
   const size_t numbered = wanted.first < kRejectAfterMessages ? kRejectAfterMessages - wanted.first : 0;
   for (rte_mbuf* m : wanted.packets.subspan(numbered)) {
-    Peer& peer = *peer_of(m);
     post_once(context, peer, EventKind::kNeedHandshake);
     stage(context, peer, m);
   }
   return {wanted.packets.first(numbered), wanted.first};
 }
 
-[[gnu::always_inline]] inline Numbered reserve_nonces(WorkerContext& context, std::span<rte_mbuf*> run) noexcept {
+[[gnu::always_inline]] inline Numbered reserve_nonces(WorkerContext& context, Peer& peer, Keypair& keypair,
+                                                      std::span<rte_mbuf*> run) noexcept {
   // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
-  const uint64_t first = add(context, keypair_of(run[0])->send_counter, run.size());
+  const uint64_t first = add(context, keypair.send_counter, run.size());
   if (first + run.size() <= kRejectAfterMessages) [[likely]]
     return {run, first};
-  return stage_unnumbered(context, {run, first});
+  return stage_unnumbered(context, peer, {run, first});
 }
 
 // A packet with too little room around it moves to a buffer of its own. nullptr: dropped.
@@ -146,11 +223,6 @@ size_t too_large_text(const OuterRoute& outer) noexcept {
   return outer.mtu == 0 ? SIZE_MAX : std::max(outer.mtu + size_t{1}, around) - around;
 }
 
-// From this size on its port does not add up its UDP checksum.
-size_t text_not_added_up(const WorkerContext& context, const OuterRoute& outer) noexcept {
-  return port_adds_up(context, outer) ? too_large_text(outer) : 0;
-}
-
 // The start of a message's header, the same in all under one keypair.
 uint64_t message_start(uint32_t receiver_index) noexcept {
   const DataHeader header{
@@ -166,14 +238,17 @@ constexpr uint64_t halves(uint64_t word) noexcept { return (word >> 32) + (word 
 
 // What the packets of a run have in common on their way out.
 struct Wrapping {
-  Wrapping(const WorkerContext& context, rte_mbuf* first) noexcept
-      : outer(*meta(first).way.outer),
-        keypair(*meta(first).keypair),
-        tunnel(context.published->tunnels[meta(first).way.peer->tunnel.value]),
+  Wrapping(const WorkerContext& context, const TunnelView& on, const Keypair& under, const OuterRoute& over) noexcept
+      : outer(over),
+        keypair(under),
+        tunnel(on),
         start(message_start(keypair.remote_index)),
         sum(outer.udp_sum + halves(start)),
         limit(std::min(tunnel.mtu, outer.inner_mtu)),
-        not_added_up(text_not_added_up(context, outer)),
+        too_large(too_large_text(outer)),
+        not_added_up(port_adds_up(context, outer) ? too_large : 0),
+        leaving(outer.port, not_added_up == 0 ? Leaving::kOurSum : 0),
+        leaving_too_large(outer.port, Leaving::kOurSum | Leaving::kTooLarge),
         header_size(outer.header_size),
         l3_headers(header_size - outer.l3_offset) {}
   const OuterRoute& outer;
@@ -182,7 +257,9 @@ struct Wrapping {
   const uint64_t start;
   const uint64_t sum;    // of the pseudo header and all in front of the text but for length and counter
   const uint16_t limit;  // of the inner packet and its padding
-  const size_t not_added_up;
+  // From these sizes of its text on a message is too large for the path, and its UDP checksum not added up by its port.
+  const size_t too_large, not_added_up;
+  const Leaving leaving, leaving_too_large;
   const size_t header_size, l3_headers;
 };
 
@@ -294,43 +371,6 @@ class Offload {
   uint32_t pseudo_ = 0;
 };
 
-// Packets for one keypair leave by one way, unless it has just changed.
-struct Sending {
-  const Keypair* keypair;
-  const OuterRoute* outer;
-  bool operator==(const Sending&) const = default;
-};
-Sending sending_of(rte_mbuf* m) noexcept { return {meta(m).keypair, meta(m).way.outer}; }
-
-// The jobs are those of the packets that are left, in their order. Says whether there is a frame whose port does not
-// add up its UDP checksum.
-Sums frame_payload(WorkerContext& context, Burst& packets, SealJob* jobs) noexcept {
-  const std::span<rte_mbuf*> ready = packets.all();
-  Sums sums = Sums::kUnwanted;
-  packets.count = 0;  // frames are written over the packets that have been seen
-  for_each_run(ready, sending_of, [&](std::span<rte_mbuf*> run) {
-    const Wrapping with(context, run[0]);
-    const Offload offload = with.not_added_up != 0 ? Offload(with) : Offload();
-    auto [numbered, counter] = reserve_nonces(context, run);
-    rte_mbuf** out = packets.packets + packets.count;
-    for (rte_mbuf* m : numbered) {
-      const size_t padded = padded_size(rte_pktmbuf_data_len(m), with.limit);
-      m = frame(context, m, with, counter++, padded, outer_class_of(with.tunnel, m), *jobs);
-      if (m == nullptr) [[unlikely]]
-        continue;
-      if (padded < with.not_added_up) {
-        offload.ask(m, udp_header_of(*jobs));
-      } else {
-        sums = Sums::kWanted;
-      }
-      *out++ = m;
-      ++jobs;
-    }
-    packets.count = static_cast<unsigned>(out - packets.packets);
-  });
-  return sums;
-}
-
 // The jobs' cipher work, open to all workers; finish_seals() goes on with the frames. False: they are still the
 // caller's.
 bool spread_seals(WorkerContext& context, Burst& frames, std::span<const SealJob> jobs, Sums sums,
@@ -373,183 +413,144 @@ void transmit_in_fragments(WorkerContext& context, rte_mbuf* m) noexcept {
   rte_pktmbuf_free(m);
 }
 
-void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
-  const bool old = keypair.initiator && context.now - keypair.sent_since >= kRekeyAfterTime;
-  if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
-}
-
-// Consecutive messages under one keypair, by one way, and their jobs.
-void finish_run(WorkerContext& context, std::span<rte_mbuf*> run, const SealJob* jobs) noexcept {
-  Peer& peer = *peer_of(run[0]);
-  Keypair& keypair = *keypair_of(run[0]);
-  const OuterRoute& outer = *meta(run[0]).way.outer;
-  const size_t limit = too_large_text(outer), not_added_up = text_not_added_up(context, outer);
-  const auto messages = static_cast<uint32_t>(run.size());
-  uint64_t text = 0;
-  uint32_t keepalives = 0, too_large = 0;
-  for (const SealJob& job : std::span(jobs, run.size())) {
-    const size_t size = job.text.size();
-    text += size;
-    keepalives += size == 0;
-    too_large += size >= limit;
-    if (size >= not_added_up) fill_udp_checksum(job);
-  }
-  add(context, keypair.tx_bytes, text + messages * kDataOverhead);
-  note_sent(context, peer, {.messages = messages, .data = messages - keepalives});
-  ask_for_rekey(context, keypair, jobs[run.size() - 1].nonce);
-  if (too_large == 0) return context.transmit->push(outer.port, run);
-  for (size_t i = 0; i < run.size(); ++i) {
-    if (jobs[i].text.size() < limit) {
-      context.transmit->push(outer.port, run[i]);
-    } else {
-      transmit_in_fragments(context, run[i]);
-    }
-  }
-}
+Leaving leaving_of(rte_mbuf* m) noexcept { return meta(m).way.leaving; }
 
 void finish_outer(WorkerContext& context, Burst& frames, const SealJob* jobs) noexcept {
-  for_each_run(frames.all(), sending_of, [&](std::span<rte_mbuf*> run) {
-    finish_run(context, run, jobs);
+  for_each_run(frames.all(), leaving_of, [&](std::span<rte_mbuf*> run) {
+    const Leaving as = leaving_of(run[0]);
+    if (as.has(Leaving::kOurSum))
+      for (const SealJob& job : std::span(jobs, run.size())) fill_udp_checksum(job);
     jobs += run.size();
+    if (!as.has(Leaving::kTooLarge)) return context.transmit->push(as.port(), run);
+    for (rte_mbuf* m : run) transmit_in_fragments(context, m);
   });
 }
 
 // Whether what the packets refer to outlives this call, so that they may wait for other workers.
 enum class Ways : uint8_t { kPublished, kOfThisCall };
 
-void seal_and_transmit(WorkerContext& context, Burst& packets, Ways ways, StageClock& clock) noexcept {
-  if (packets.empty()) return;
-  JobRoom<SealJob> room;
-  const unsigned ready = packets.count;
-  const Sums sums = frame_payload(context, packets, room.data());
-  clock.finished(Stage::frame_payload, ready);
-  const unsigned n = packets.count;
-  const std::span<SealJob> jobs = room.first(n);
+void seal_and_transmit(WorkerContext& context, Burst& frames, std::span<SealJob> jobs, Sums sums, Ways ways,
+                       StageClock& clock) noexcept {
+  if (frames.empty()) return;
   if (context.spread != nullptr && ways == Ways::kOfThisCall) {
     finish_seals(context, 0, clock);  // they are older
-  } else if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, packets)) {
-    if (spread_seals(context, packets, jobs, sums, clock)) return;
+  } else if (context.spread != nullptr && context.spread->wants(Cipher::kSeal, frames)) {
+    if (spread_seals(context, frames, jobs, sums, clock)) return;
   }
   context.engine->seal(jobs, sums);
-  clock.finished(Stage::seal_burst, n);
-  finish_outer(context, packets, jobs.data());
-  clock.finished(Stage::finish_outer, n);
-  packets.count = 0;
+  clock.finished(Stage::seal_burst, frames.count);
+  finish_outer(context, frames, jobs.data());
+  clock.finished(Stage::finish_outer, frames.count);
+  frames.count = 0;
 }
 
-// --- choose_keypair ---
+// --- Departure ---
 
-// How packets for a peer leave at this moment. Chosen once per run of packets, so that all of them share it.
-struct Way {
-  Drop obstacle = Drop::count_;       // count_: none
-  uint32_t serial = 0;                // of `outer`, or of an earlier one
-  const OuterRoute* outer = nullptr;  // nullptr, or not ready: wait
-  Keypair* keypair = nullptr;         // nullptr: none to send under, wait
-  bool open() const noexcept { return keypair != nullptr && outer->state == OuterRoute::State::kReady; }
-};
-
-Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept {
-  Keypair* keypair = peer.current.load(std::memory_order_acquire);
-  if (keypair == nullptr || !keypair->can_send.load(std::memory_order_relaxed)) return nullptr;
-  if (context.now - keypair->sent_since >= kRejectAfterTime) return nullptr;
-  return keypair->send_counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? keypair : nullptr;
+void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
+  const bool old = keypair.initiator && context.now - keypair.sent_since >= kRekeyAfterTime;
+  if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
 }
 
-Way choose_keypair(WorkerContext& context, Peer& peer) noexcept {
-  Way way;
-  way.serial = peer.outer_serial.load(std::memory_order_acquire);
-  way.outer = peer.outer.load(std::memory_order_acquire);
-  if (tunnel_that_is_up(*context.published, peer.tunnel) == nullptr) {
-    way.obstacle = Drop::tunnel_down;
-  } else if (way.outer == nullptr) {
-    way.obstacle = Drop::no_endpoint;
-  } else if (way.outer->state == OuterRoute::State::kNoRoute) {
-    way.obstacle = Drop::no_outer_route;
-  } else {
-    way.keypair = usable_keypair(context, peer);
-    if (way.keypair == nullptr) post_once(context, peer, EventKind::kNeedHandshake);
-  }
-  return way;
-}
-
-// Where the peer has been heard from since its way was made, if control does not know yet: what answers a packet must
-// not go where it did not come from. Only the worker that hears of it knows, and only a way that Linux routes can be
-// made here.
-bool has_moved(const WorkerContext& context, const Way& way) noexcept {
-  const Keypair& keypair = *way.keypair;
-  return way.outer->by_socket && keypair.owner == context.id && keypair.reported_serial == way.serial &&
-         !keypair.reported_source.is_none();
-}
-
-// Where the outer headers and the tag will be written: nobody has touched those lines since the packet came.
-void prefetch_edges(rte_mbuf* m, const OuterRoute& outer) noexcept {
-  const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
-  prefetch_lines(packet - outer.header_size - sizeof(DataHeader));
-  prefetch_lines(packet + rte_pktmbuf_data_len(m) + kTagSize);
-}
-
-// Collects packets that are ready to be sealed; a full burst is sealed at once.
+// Frames that are ready to be sealed, and their jobs; a full burst is sealed at once.
 class Departure {
  public:
   Departure(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
-  void add(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
-    if (rte_pktmbuf_data_len(m) > way.outer->inner_mtu) [[unlikely]] {
-      return add_large(m, peer, way);
+  // Packets to one peer. What is too large for the path to it, though not for the tunnel, is not just framed.
+  void add(std::span<rte_mbuf*> packets, Peer& peer, const Way& way) noexcept {
+    const auto fits = [&](rte_mbuf* m) { return rte_pktmbuf_data_len(m) <= way.outer->inner_mtu; };
+    while (!packets.empty()) {
+      const auto fit = static_cast<size_t>(std::ranges::find_if_not(packets, fits) - packets.begin());
+      if (fit != 0) frame_payload(packets.first(fit), peer, *way.keypair, *way.outer);
+      if (fit == packets.size()) return;
+      add_large(packets[fit], peer, way);
+      packets = packets.subspan(fit + 1);
     }
-    add_as_it_is(m, peer, way);
-  }
-  void add_as_it_is(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
-    PacketMeta& about = meta(m);
-    about.keypair = way.keypair;
-    about.way.outer = way.outer;
-    about.way.peer = &peer;
-    prefetch_edges(m, *way.outer);
-    ready_.push(m);
-    if (ready_.full()) finish();
-  }
-  // Leads to where the peer has gone, if it has; that is good until the next call.
-  void follow(Way& way) noexcept {
-    if (!way.open() || !has_moved(context_, way)) return;
-    finish();  // packets may still refer to the last one
-    const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
-    moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
-    way.outer = &moved_;
-    ways_ = Ways::kOfThisCall;
-  }
-  // For the path to this peer, though not for the tunnel. Below IPv6's minimum there is nothing to say to an IPv6
-  // sender: the message leaves in fragments (RFC 2473, section 7.1).
-  void add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
-    const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
-    const uint16_t mtu = ipv4 ? way.outer->inner_mtu : std::max(way.outer->inner_mtu, kIpv6MinimumMtu);
-    if (rte_pktmbuf_data_len(m) <= mtu) return add_as_it_is(m, peer, way);
-    if (ipv4 && !rte_pktmbuf_mtod(m, const Ipv4Header*)->dont_fragment()) return add_in_fragments(m, peer, way, mtu);
-    meta(m).mtu = mtu;
-    context_.punts->reject(m, PuntReason::kTooBig, Drop::too_big, context_.now);
-  }
-  void add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept {
-    Fragments fragments = fragment_ipv4(m, mtu, context_.pool);
-    if (fragments.count == 0) return context_.drop(m, Drop::no_buffer);
-    for (rte_mbuf* fragment : fragments.all()) add_as_it_is(fragment, peer, way);
-    rte_pktmbuf_free(m);
   }
   void add_staged(Peer& peer, const Way& way) noexcept {
     if (!context_.staged->holds(peer.id)) return;
     std::array<rte_mbuf*, kMaxStagedPackets> staged;
     const unsigned n = context_.staged->take(peer.id, staged);
-    for (unsigned i = 0; i < n; ++i) add(staged[i], peer, way);
+    add(std::span(staged).first(n), peer, way);
+  }
+  // Leads to where the peer has gone, if it has; that is good until the next call.
+  void follow(Way& way) noexcept {
+    if (!way.open() || !has_moved(context_, way)) return;
+    finish();  // frames may still refer to the last one
+    const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
+    moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
+    way.outer = &moved_;
+    ways_ = Ways::kOfThisCall;
   }
   void finish() noexcept {
-    clock_.finished(Stage::route_to_peer, ready_.count);
-    seal_and_transmit(context_, ready_, ways_, clock_);
+    clock_.finished(Stage::encapsulate, frames_.count);
+    seal_and_transmit(context_, frames_, jobs_.first(frames_.count), sums_, ways_, clock_);
+    sums_ = Sums::kUnwanted;
   }
 
  private:
+  void frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair& keypair, const OuterRoute& outer) noexcept;
+  void add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept;
+  void add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept;
+
   WorkerContext& context_;
   StageClock& clock_;
-  Burst ready_;
+  Burst frames_;
+  JobRoom<SealJob> jobs_;
+  Sums sums_ = Sums::kUnwanted;  // wanted if there is a frame whose port does not add up its UDP checksum
   OuterRoute moved_;
   Ways ways_ = Ways::kPublished;
 };
+
+void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair& keypair,
+                              const OuterRoute& outer) noexcept {
+  if (frames_.count + packets.size() > kMaxBurst) finish();
+  const Wrapping with(context_, context_.published->tunnels[peer.tunnel.value], keypair, outer);
+  const Offload offload = with.not_added_up != 0 ? Offload(with) : Offload();
+  auto [numbered, counter] = reserve_nonces(context_, peer, keypair, packets);
+  rte_mbuf** out = frames_.packets + frames_.count;
+  SealJob* job = jobs_.data() + frames_.count;
+  uint64_t text = 0;
+  size_t largest = 0;
+  Traffic sent;
+  for (rte_mbuf* m : numbered) {
+    const size_t padded = padded_size(rte_pktmbuf_data_len(m), with.limit);
+    m = frame(context_, m, with, counter++, padded, outer_class_of(with.tunnel, m), *job);
+    if (m == nullptr) [[unlikely]]
+      continue;
+    meta(m).way = {&with.outer, padded < with.too_large ? with.leaving : with.leaving_too_large};
+    if (padded < with.not_added_up) offload.ask(m, udp_header_of(*job));
+    text += padded;
+    largest = std::max(largest, padded);
+    sent.data += padded != 0;
+    *out++ = m;
+    ++job;
+  }
+  sent.messages = static_cast<uint32_t>(out - frames_.packets) - frames_.count;
+  if (sent.messages == 0) return;
+  frames_.count += sent.messages;
+  if (largest >= with.not_added_up) sums_ = Sums::kWanted;
+  sluice::add(context_, keypair.tx_bytes, text + sent.messages * kDataOverhead);
+  note_sent(context_, peer, sent);
+  ask_for_rekey(context_, keypair, counter - 1);
+}
+
+// Below IPv6's minimum there is nothing to say to an IPv6 sender: the message leaves in fragments (RFC 2473, section
+// 7.1).
+void Departure::add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
+  const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
+  const uint16_t mtu = ipv4 ? way.outer->inner_mtu : std::max(way.outer->inner_mtu, kIpv6MinimumMtu);
+  if (rte_pktmbuf_data_len(m) <= mtu) return frame_payload({&m, 1}, peer, *way.keypair, *way.outer);
+  if (ipv4 && !rte_pktmbuf_mtod(m, const Ipv4Header*)->dont_fragment()) return add_in_fragments(m, peer, way, mtu);
+  meta(m).mtu = mtu;
+  context_.punts->reject(m, PuntReason::kTooBig, Drop::too_big, context_.now);
+}
+
+void Departure::add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept {
+  Fragments fragments = fragment_ipv4(m, mtu, context_.pool);
+  if (fragments.count == 0) return context_.drop(m, Drop::no_buffer);
+  frame_payload(fragments.all(), peer, *way.keypair, *way.outer);
+  rte_pktmbuf_free(m);
+}
 
 void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> run, Drop obstacle) noexcept {
   for (rte_mbuf* m : run) {
@@ -563,17 +564,17 @@ void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> ru
 }
 
 void send_run(WorkerContext& context, Peer& peer, std::span<rte_mbuf*> run, Departure& departure) noexcept {
-  clamp_segments(context.published->tunnels[peer.tunnel.value], peer, run);
-  Way way = choose_keypair(context, peer);
+  const TunnelView& tunnel = context.published->tunnels[peer.tunnel.value];
+  if (tunnel.mss_clamp) clamp_segments(tunnel, peer, run);
+  Way way = choose_way(context, peer);
   departure.follow(way);
   if (way.obstacle != Drop::count_) return turn_away(context, peer, run, way.obstacle);
   if (!way.open()) {
     for (rte_mbuf* m : run) stage(context, peer, m);
     return;
   }
-  prefetch_lines(way.outer->header.data() + way.outer->header_size);  // over IPv6 another line than its state's
   departure.add_staged(peer, way);
-  for (rte_mbuf* m : run) departure.add(m, peer, way);
+  departure.add(run, peer, way);
 }
 
 rte_mbuf* make_keepalive(WorkerContext& context, const Peer& peer) noexcept {
@@ -596,12 +597,10 @@ void forbid_fragments(std::byte* at) noexcept {
 }
 
 // One message of exactly this size, whatever the path is believed to take.
-void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
-  Burst probe;
-  probe.push(m);
-  const Numbered numbered = reserve_nonces(context, probe.all());
+void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m, Peer& peer, const Way& way) noexcept {
+  const Numbered numbered = reserve_nonces(context, peer, *way.keypair, {&m, 1});
   if (numbered.packets.empty()) return;
-  const Wrapping with(context, m);
+  const Wrapping with(context, context.published->tunnels[peer.tunnel.value], *way.keypair, *way.outer);
   SealJob job;
   m = frame(context, m, with, numbered.first, rte_pktmbuf_data_len(m), 0, job);
   if (m == nullptr) return;
@@ -611,8 +610,7 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m) noexcept {
   if (!by_port) fill_udp_checksum(job);
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, with.outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
-  Peer& peer = *peer_of(m);
-  add(context, keypair_of(m)->tx_bytes, job.text.size() + kDataOverhead);
+  add(context, way.keypair->tx_bytes, job.text.size() + kDataOverhead);
   note_sent(context, peer, {.messages = 1, .data = 0});
   context.transmit->push(with.outer.port, m);
 }
@@ -635,16 +633,10 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
 }
 
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
-  ToPeer room[kMaxBurst];
   Departure departure(context, clock);
-  for (const ToPeer& to : find_peers(*context.peers, packets.all(), room)) {
-    const std::span run(to.packets, to.count);
-    if (to.peer != nullptr) {
-      send_run(context, *to.peer, run, departure);
-    } else {
-      reject_unowned(context, run);
-    }
-  }
+  ToPeers(*context.peers, packets.all()).for_each([&](const ToPeer& to) {
+    to.peer != nullptr ? send_run(context, *to.peer, to.packets(), departure) : reject_unowned(context, to.packets());
+  });
   departure.finish();
 }
 
@@ -669,7 +661,7 @@ void flush_staged(WorkerContext& context, PeerId id) noexcept {
   if (peer == nullptr) return context.staged->discard(id);
   if (!context.staged->holds(id)) return;
   StageClock clock(*context.stats);
-  const Way way = choose_keypair(context, *peer);
+  const Way way = choose_way(context, *peer);
   if (way.obstacle != Drop::count_ || !way.open()) return;  // they wait on
   Departure departure(context, clock);
   departure.add_staged(*peer, way);
@@ -691,26 +683,23 @@ void send_keepalive(WorkerContext& context, PeerId id) noexcept {
   if (peer == nullptr) return;
   if (context.staged->holds(id)) return flush_staged(context, id);
   StageClock clock(*context.stats);
-  const Way way = choose_keypair(context, *peer);
+  const Way way = choose_way(context, *peer);
   if (way.obstacle != Drop::count_ || !way.open()) return;
   rte_mbuf* m = make_keepalive(context, *peer);
   if (m == nullptr) return;
   Departure departure(context, clock);
-  departure.add(m, *peer, way);
+  departure.add({&m, 1}, *peer, way);
   departure.finish();
 }
 
 void send_probe(WorkerContext& context, PeerId id, rte_mbuf* plaintext) noexcept {
   Peer* peer = context.peers->find(id);
-  const OuterRoute* outer = peer != nullptr ? peer->outer.load(std::memory_order_acquire) : nullptr;
-  Keypair* keypair = peer != nullptr ? usable_keypair(context, *peer) : nullptr;
+  const Way way{.outer = peer != nullptr ? peer->outer.load(std::memory_order_acquire) : nullptr,
+                .keypair = peer != nullptr ? usable_keypair(context, *peer) : nullptr};
   const bool up = peer != nullptr && tunnel_that_is_up(*context.published, peer->tunnel) != nullptr;
-  if (!up || keypair == nullptr || outer == nullptr || outer->state != OuterRoute::State::kReady)
-    return rte_pktmbuf_free(plaintext);
-  PacketMeta& about = meta(plaintext);
-  about = {.from = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id}, .peer = id, .keypair = keypair};
-  about.way = {.outer = outer, .peer = peer};
-  seal_and_transmit_probe(context, plaintext);
+  if (!up || way.outer == nullptr || !way.open()) return rte_pktmbuf_free(plaintext);
+  meta(plaintext) = {.from = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id}, .peer = id};
+  seal_and_transmit_probe(context, plaintext, *peer, way);
 }
 
 }  // namespace sluice

@@ -73,6 +73,21 @@ struct FlowVerdict {
   uint32_t version;            // the memory's own (recent_flows.h)
 };
 
+// How a frame with a message in it leaves. One word, which is never put together in memory: loads wider than their
+// stores wait.
+class Leaving {
+ public:
+  static constexpr uint64_t kOurSum = 1 << 16;    // no port adds up its UDP checksum
+  static constexpr uint64_t kTooLarge = 1 << 17;  // for the path: in fragments
+  Leaving(PortId port, uint64_t flags) noexcept : word_(port.value | flags) {}
+  PortId port() const noexcept { return PortId{static_cast<uint16_t>(word_)}; }
+  bool has(uint64_t flag) const noexcept { return (word_ & flag) != 0; }
+  bool operator==(const Leaving&) const = default;
+
+ private:
+  uint64_t word_;
+};
+
 struct PacketMeta {
   // Survive rings (no pointers).
   Arrival from;
@@ -89,13 +104,13 @@ struct PacketMeta {
     uint32_t partial_sum;
   };
   // Only within a poll.
-  Keypair* keypair;
+  Keypair* keypair;  // a message on the way in, from find_sessions on
   union {
     FlowVerdict flow;  // an IP packet, from find_flows on
     uint64_t counter;  // a message on the way in, from open_burst on
-    struct {           // on the way out, from route_to_peer on
+    struct {           // on the way out, a frame
       const OuterRoute* outer;
-      Peer* peer;
+      Leaving leaving;
     } way;
   };
 };

@@ -1,14 +1,13 @@
 // The straight line a packet travels, a burst at a time. Every stage takes the burst, drops by name, and leaves the
 // survivors in order. No stage calls an earlier one; packets that were staged or handed over rejoin behind
-// route_to_peer and at find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed
+// encapsulate and at find_sessions. A packet ends in exactly one way: transmitted, punted to control, staged, handed
 // to another worker, consumed (an authentic keepalive) or dropped under one name.
 //
 //   ingress.cc   frames from a port: parse_frames -> take_messages -> { WireGuard | find_flows -> forward }
 //   inbound.cc   WireGuard to IP:   find_sessions -> open_burst -> accept_messages -> check_inner (find_flows within)
 //                                   -> forward
 //   forward.cc   IP packets:        forward -> { port | tunnel | punt }
-//   outbound.cc  IP to WireGuard:   route_to_peer -> frame_payload -> seal_burst
-//                                   -> finish_outer -> port
+//   outbound.cc  IP to WireGuard:   encapsulate -> seal_burst -> finish_outer -> port
 #pragma once
 
 #include "dataplane/pipeline/context.h"
@@ -19,7 +18,7 @@ namespace sluice {
 void process_frames(WorkerContext& context, PortId in, Burst& frames) noexcept;
 
 // The same for ports that the kernel has done part of the work for (Port::Carries): UDP datagrams to our listen port,
-// found good, enter at find_sessions; packets that Linux has routed into a tunnel, at route_to_peer. Nobody else's
+// found good, enter at find_sessions; packets that Linux has routed into a tunnel, at encapsulate. Nobody else's
 // packets are on such ports: nothing is looked up.
 void process_datagrams(WorkerContext& context, PortId in, Burst& datagrams) noexcept;
 void process_packets(WorkerContext& context, PortId in, Burst& packets) noexcept;

@@ -17,7 +17,7 @@ namespace sluice {
 #define SLUICE_STAGES(X) \
   X(receive) X(parse_frames) X(take_messages) \
   X(find_sessions) X(open_burst) X(accept_messages) X(check_inner) X(find_flows) \
-  X(forward) X(route_to_peer) X(frame_payload) X(seal_burst) X(finish_outer) \
+  X(forward) X(encapsulate) X(seal_burst) X(finish_outer) \
   X(spread) X(help) X(transmit) X(punt) X(inbox)
 // clang-format on
 

@@ -298,7 +298,7 @@ class Insight(DropInCase):
         self.assertGreaterEqual(show["ports"][0]["rx_packets"], 2)
         self.assertIn("tunnel wg0, public key " + key.public, self.sluice("show", "wg0"))
         stages = {s["name"] for w in json.loads(self.sluice("stats", "--json"))["workers"] for s in w["stages"]}
-        self.assertIn("route_to_peer", stages)
+        self.assertIn("encapsulate", stages)
         self.assertIn("on any core", self.sluice("stats"))
         drops = {d["reason"]: d["packets"] for d in json.loads(self.sluice("drops", "--json"))["drops"]}
         self.assertEqual(list(drops), ["no_peer"])

@@ -218,10 +218,10 @@ class WithThreeWorkers(TunnelCase):
         self.connect()
         self.right.serve_iperf()
         for address in ("10.77.0.2", "fd77::2"):
-            before = self.packets_by_worker("route_to_peer")
+            before = self.packets_by_worker("encapsulate")
             for options in (["-P", "20"], ["-P", "20", "-R"]):
                 self.transfer(address, *options)
-            after = self.packets_by_worker("route_to_peer")
+            after = self.packets_by_worker("encapsulate")
             self.assertEqual(sum(b > a + 20 for a, b in zip(before, after)), self.workers)
             for size in (400, 3000):
                 end = self.left.iperf(address, "-u", "-P", "10", "-b", "1M", "-l", size, seconds=1)["end"]
