@@ -350,6 +350,50 @@ TEST_P(Inbound, AuthenticDataFromElsewhereIsReported) {  // R-01
   EXPECT_TRUE(bench.events().empty());
 }
 
+// What a message is compared with is where the peer is believed to be now, and not where it was when the last came.
+TEST_P(Inbound, FormerPlaceIsReportedOnceControlHasLeftIt) {
+  bench.receive_message(session, 0, {});
+  bench.receive_message(session, 1, {});
+  EXPECT_EQ(kinds(bench.events()), std::vector<EventKind>{});
+  bench.set_endpoint(bench.peer(), "203.0.113.7", 999);
+  bench.receive_message(session, 2, {});
+  EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kEndpointMoved});
+  bench.receive(from_elsewhere(session.seal(3, {})));
+  EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kEndpointMoved});
+}
+
+// Of several moves that control does not know yet the last one counts.
+TEST_P(Inbound, ReturnIsReportedToo) {
+  bench.receive_message(session, 0, {});
+  bench.receive(from_elsewhere(session.seal(1, {})));
+  EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kEndpointMoved});
+  bench.receive_message(session, 2, {});
+  EXPECT_EQ(kinds(bench.events()), std::vector{EventKind::kEndpointMoved});
+  bench.receive_message(session, 3, {});
+  EXPECT_EQ(kinds(bench.events()), std::vector<EventKind>{});
+}
+
+TEST_P(Inbound, EveryPartOfAnOuterIpv6PlaceCounts) {
+  uint64_t counter = 0;
+  const auto from = [&](const char* source, const char* destination, uint16_t port) {
+    bench.receive(PacketBuilder(session.seal(counter++, {}))
+                      .udp(port, kListenPort)
+                      .ipv6(source, destination)
+                      .ethernet(kWanMac, kRouterMac));
+    return kinds(bench.events());
+  };
+  const std::vector moved{EventKind::kEndpointMoved};
+  bench.set_endpoint(bench.peer(), "2001:db8::2", 51820);
+  for (const auto& [source, destination, port] : {std::tuple{"2001:db8::3", "2001:db8::1", 51820},
+                                                  {"2001:db9::2", "2001:db8::1", 51820},
+                                                  {"2001:db8::2", "fd00::1", 51820},
+                                                  {"2001:db8::2", "2001:db8::1", 51821}}) {
+    bench.set_endpoint(bench.peer(), "2001:db8::2", 51820);
+    EXPECT_EQ(from("2001:db8::2", "2001:db8::1", 51820), std::vector<EventKind>{});
+    EXPECT_EQ(from(source, destination, static_cast<uint16_t>(port)), moved) << source << " " << destination;
+  }
+}
+
 TEST_P(Inbound, KeepaliveRoams) {
   bench.receive(from_elsewhere(session.seal(0, {})));
   const auto events = kinds(bench.events());
