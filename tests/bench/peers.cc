@@ -57,13 +57,13 @@ class Crowd {
   uint32_t peers() const { return static_cast<uint32_t>(order_.size()); }
 
  private:
-  // What no way of keeping sessions does without: of the peer a line, of its route one; of the keypair what is sent
-  // with, or what is received with, which with the replay window are three.
+  // What no way of keeping sessions does without: of the peer a line; to send, of its route one and of the keypair what
+  // is sent with; to receive, of the keypair what is received with, which with the replay window are three.
   void add_lines(const Keypair& keypair) {
     const Peer& peer = *keypair.peer;
     const OuterRoute& route = *peer.outer.load();
     to_send_.insert(to_send_.end(), {&peer, &route.state, &keypair.send_counter});
-    to_receive_.insert(to_receive_.end(), {&peer, &route, &keypair, &keypair.confirmed, &keypair.replay + 1});
+    to_receive_.insert(to_receive_.end(), {&peer, &keypair, &keypair.confirmed, keypair.replay.word_of(0)});
   }
 
   std::vector<Session> sessions_;
