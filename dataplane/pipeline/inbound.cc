@@ -186,7 +186,8 @@ void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
       {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = keypair.peer->id, .index = keypair.local_index});
 }
 
-// Where a message came from, as it stands in front of it. Without IP options; who calls has looked at outer_size.
+// Where a message came from, as it stands in front of it. Who calls has looked at outer_size, which says that there are
+// no IP options (or, of IPv4 headers as long as IPv6's, 20 bytes of them: then they are compared, too).
 template <size_t kSize>
 const std::byte* addresses_and_ports(rte_mbuf* m) noexcept {
   constexpr size_t kBehind = sizeof(UdpHeader) - offsetof(UdpHeader, length);
