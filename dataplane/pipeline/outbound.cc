@@ -527,6 +527,7 @@ void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair&
   }
   sent.messages = static_cast<uint32_t>(out - frames_.packets) - frames_.count;
   if (sent.messages == 0) return;
+  // Counted as sent while its lines are at hand, also what a helper that stalls will lose (spread.h).
   frames_.count += sent.messages;
   if (largest >= with.not_added_up) sums_ = Sums::kWanted;
   sluice::add(context_, keypair.tx_bytes, text + sent.messages * kDataOverhead);

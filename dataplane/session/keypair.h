@@ -71,5 +71,7 @@ struct alignas(128) Keypair {
   static void* operator new(size_t);  // from a slab
   static void operator delete(void* keypair) noexcept;
 };
+static_assert(sizeof(HeardFrom) == 44, "with it the owner's line is full up to the window's first word");
+static_assert(sizeof(Keypair) == 20 * 64);
 
 }  // namespace sluice
