@@ -52,8 +52,8 @@ json describe_peer(const Tunnel& tunnel, const PeerControl& peer, MonoTime now) 
   if (!peer.at.remote.is_none()) result["endpoint"] = to_string(peer.at.remote);
   if (const uint16_t mtu = peer.path.limit(); mtu != 0) result["path_mtu"] = mtu;
   if (const Keypair* current = peer.current()) {
-    result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - current->birth).count();
-    result["owner_worker"] = current->owner.value;
+    result["session_age"] = std::chrono::duration_cast<std::chrono::seconds>(now - current->birth()).count();
+    result["owner_worker"] = current->receiving.owner.value;
   }
   return result;
 }

@@ -187,8 +187,8 @@ void Wireguard::evaluate_timers(PeerControl& peer) {
   }
   if (due.send_keepalive) {
     const Keypair* current = contact.current.get();
-    const bool usable = current != nullptr && current->can_send.load(std::memory_order_relaxed) &&
-                        t - current->birth < kRejectAfterTime;
+    const bool usable = current != nullptr && current->sending->usable.load(std::memory_order_relaxed) &&
+                        t - current->birth() < kRejectAfterTime;
     usable ? request_keepalive(peer) : start_handshake(peer);
   }
 }

@@ -189,8 +189,8 @@ void Wireguard::on_cookie_reply(const Datagram& datagram) {
 // Of a handshake in progress or of a keypair: a cookie reply may answer either (protocol.md section 6).
 PeerControl* Wireguard::find_by_index(uint32_t index) noexcept {
   if (const auto it = by_handshake_index_.find(index); it != by_handshake_index_.end()) return it->second;
-  const Keypair* keypair = parts_.dataplane.sessions().find(index);
-  return keypair ? find_peer(keypair->peer->id) : nullptr;
+  const ReceivingKey* key = parts_.dataplane.sessions().find(index);
+  return key ? find_peer(key->peer->id) : nullptr;
 }
 
 // nullptr: the peer's key is of low order; nothing is ever sent to it or accepted from it.
@@ -258,7 +258,7 @@ void Wireguard::send_to_peer(PeerControl& peer, Bytes message) {
   if (!route) return;
   const bool held = route->state == OuterRoute::State::kUnresolved;
   if (held) contact.held_message.assign(message.begin(), message.end());
-  if (held || transmit(*route, message, kHandshakeTos, peer.home)) peer.shared->tx_bytes += message.size();
+  if (held || transmit(*route, message, kHandshakeTos, peer.home)) peer.rest->tx_bytes += message.size();
 }
 
 void Wireguard::send_held_message(PeerControl& peer) {
@@ -296,7 +296,7 @@ void Wireguard::stamp_sent(PeerControl& peer) {
 
 void Wireguard::note_received(PeerControl& peer, size_t bytes) {
   Peer& shared = *peer.shared;
-  shared.rx_bytes += bytes;
+  peer.rest->rx_bytes += bytes;
   shared.last_received_any.store(now().ns, std::memory_order_relaxed);
   shared.unanswered_data_sent_since.store(0, std::memory_order_relaxed);
 }

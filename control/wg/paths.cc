@@ -107,8 +107,8 @@ const ProbeEcho* probe_reply(ConstBytes packet) {
 // A packet that the quote could be of: one of the peer's keypairs has used that counter.
 bool could_have_sent(const PeerControl& peer, const PathReport& report) {
   const auto fits = [&](const std::unique_ptr<Keypair>& keypair) {
-    return keypair && keypair->remote_index == report.receiver_index &&
-           report.counter < keypair->send_counter.load(std::memory_order_relaxed);
+    return keypair && keypair->sending->remote_index == report.receiver_index &&
+           report.counter < keypair->sending->counter.load(std::memory_order_relaxed);
   };
   return peer.contact && (fits(peer.contact->current) || fits(peer.contact->previous));
 }
@@ -148,8 +148,8 @@ void Wireguard::evaluate_path(PeerControl& peer) {
   peer.path.expire(t);
   if (!search.deadline().is_never() && t >= search.deadline()) {
     const Keypair* current = peer.current();
-    const bool keyless = current == nullptr || t - current->birth >= kRejectAfterTime;
-    const uint64_t packets = keyless ? 0 : current->send_counter.load(std::memory_order_relaxed);
+    const bool keyless = current == nullptr || t - current->birth() >= kRejectAfterTime;
+    const uint64_t packets = keyless ? 0 : current->sending->counter.load(std::memory_order_relaxed);
     const uint64_t fresh = packets >= peer.path_packets ? packets - peer.path_packets : packets;  // or a fresh session
     const bool idle = search.settled() && fresh < kPacketsThatMakeItBusy;
     peer.path_packets = packets;

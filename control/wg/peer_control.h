@@ -55,7 +55,8 @@ struct PeerControl {
   uint16_t persistent_keepalive = 0;  // seconds; 0: off
   std::string name;                   // from the configuration file; may be empty
 
-  Peer* shared = nullptr;  // the workers' view, in the PeerTable; retired with the peer
+  Peer* shared = nullptr;    // the workers' view, in the PeerTable; retired with the peer
+  PeerRest* rest = nullptr;  // likewise
   // Sends what control wants sent: the worker that owns the last session, or asked for a handshake since.
   WorkerId home{0};
 
@@ -73,8 +74,12 @@ struct PeerControl {
   WallTime last_handshake() const noexcept { return contact ? contact->last_handshake : WallTime{}; }
 
   // As `wg show` counts (protocol.md section 14).
-  uint64_t rx_bytes() const noexcept { return shared->rx_bytes + sum_of_sessions(&Keypair::rx_bytes); }
-  uint64_t tx_bytes() const noexcept { return shared->tx_bytes + sum_of_sessions(&Keypair::tx_bytes); }
+  uint64_t rx_bytes() const noexcept {
+    return rest->rx_bytes + sum_of_sessions([](const Keypair& k) { return k.receiving.bytes.load(kRelaxed); });
+  }
+  uint64_t tx_bytes() const noexcept {
+    return rest->tx_bytes + sum_of_sessions([](const Keypair& k) { return k.sending->bytes.load(kRelaxed); });
+  }
 
   Stamps stamps() const noexcept {
     const auto read = [](const std::atomic<int64_t>& a) { return MonoTime{a.load(std::memory_order_relaxed)}; };
@@ -84,11 +89,13 @@ struct PeerControl {
   }
 
  private:
-  uint64_t sum_of_sessions(std::atomic<uint64_t> Keypair::*counter) const noexcept {
+  static constexpr auto kRelaxed = std::memory_order_relaxed;
+  template <class Counter>
+  uint64_t sum_of_sessions(Counter counter) const noexcept {
     uint64_t sum = 0;
     if (!contact) return sum;
     for (const auto* keypair : {&contact->current, &contact->previous, &contact->next})
-      if (*keypair) sum += ((**keypair).*counter).load(std::memory_order_relaxed);
+      if (*keypair) sum += counter(**keypair);
     return sum;
   }
 };

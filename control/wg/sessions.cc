@@ -26,24 +26,25 @@ void free_handoff_ring(HandoffRing* handoff, DropCounters& drops) {
 }  // namespace
 
 std::unique_ptr<Keypair> Wireguard::make_keypair(PeerControl& peer, SessionKeys keys, WorkerId owner) {
-  ensure_handoff_ring(*peer.shared, owner);
-  auto keypair = std::make_unique<Keypair>();
-  keypair->peer = peer.shared;
-  keypair->tunnel = keypair->peer->tunnel;
-  keypair->local_index = keys.local_index;
-  keypair->remote_index = keys.remote_index;
+  ensure_handoff_ring(*peer.rest, owner);
+  auto keypair = std::make_unique<Keypair>(parts_.dataplane.sessions().reserved(keys.local_index));
+  SendingKey& sending = *keypair->sending;
+  sending.secret = std::move(keys.sending);
+  sending.remote_index = keys.remote_index;
+  sending.initiator = keys.initiator;
+  ReceivingKey& receiving = keypair->receiving;
+  receiving.secret = std::move(keys.receiving);
+  receiving.peer = peer.shared;
+  receiving.owner = owner;
+  receiving.tunnel = peer.shared->tunnel;
+  receiving.confirmed = receiving.last_minute_rekey = keys.initiator;
   keypair->set_birth(now());
-  keypair->initiator = keys.initiator;
-  keypair->owner = owner;
-  keypair->send_key = std::move(keys.sending);
-  keypair->receive_key = std::move(keys.receiving);
-  keypair->confirmed = keys.initiator;
   return keypair;
 }
 
 void Wireguard::begin_session_as_initiator(PeerControl& peer, SessionKeys keys, WorkerId owner) {
   auto keypair = make_keypair(peer, std::move(keys), owner);
-  parts_.dataplane.sessions().publish(keypair.get());
+  parts_.dataplane.sessions().publish(*keypair);
   std::unique_ptr<Keypair> old = set_current(peer, std::move(keypair));
   Contact& contact = *peer.contact;
   retire_keypair(std::move(contact.previous));
@@ -57,7 +58,7 @@ void Wireguard::begin_session_as_initiator(PeerControl& peer, SessionKeys keys, 
 
 void Wireguard::begin_session_as_responder(PeerControl& peer, SessionKeys keys, WorkerId owner) {
   auto keypair = make_keypair(peer, std::move(keys), owner);
-  parts_.dataplane.sessions().publish(keypair.get());  // before the response goes out
+  parts_.dataplane.sessions().publish(*keypair);  // before the response goes out
   retire_keypair(std::move(peer.contact->next));
   retire_keypair(std::move(peer.contact->previous));
   peer.contact->next = std::move(keypair);
@@ -66,7 +67,7 @@ void Wireguard::begin_session_as_responder(PeerControl& peer, SessionKeys keys, 
 // The first authentic packet under `index` arrived. If that is the unconfirmed session it becomes the current one.
 void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
   Contact& contact = *peer.contact;  // there is one: a worker has met a keypair of the peer
-  if (!contact.next || contact.next->local_index != index) return;
+  if (!contact.next || contact.next->receiving.local_index != index) return;
   retire_keypair(std::move(contact.previous));
   contact.previous = set_current(peer, std::move(contact.next));
   contact.timers.handshake_complete();
@@ -79,15 +80,14 @@ void Wireguard::confirm_key(PeerControl& peer, uint32_t index) {
 // Returns the one that was current. Workers stop using it here, before the caller may retire it: a grace period that
 // began while they could still pick it up would protect nobody.
 std::unique_ptr<Keypair> Wireguard::set_current(PeerControl& peer, std::unique_ptr<Keypair> keypair) {
-  // Release: pairs with the workers' acquire load in choose_keypair.
-  peer.shared->current.store(keypair.get(), std::memory_order_release);
+  parts_.dataplane.peers().begin_session(*peer.shared, keypair.get());
   return std::exchange(peer.contact->current, std::move(keypair));
 }
 
 void Wireguard::drop_keypairs(PeerControl& peer) {
   if (!peer.contact) return;
   Contact& contact = *peer.contact;
-  peer.shared->current.store(nullptr, std::memory_order_release);
+  parts_.dataplane.peers().begin_session(*peer.shared, nullptr);
   retire_keypair(std::move(contact.current));
   retire_keypair(std::move(contact.previous));
   retire_keypair(std::move(contact.next));
@@ -98,24 +98,25 @@ void Wireguard::drop_keypairs(PeerControl& peer) {
 void Wireguard::retire_keypair(std::unique_ptr<Keypair> keypair) {
   if (!keypair) return;
   SessionTable& sessions = parts_.dataplane.sessions();
-  sessions.withdraw(keypair->local_index);
+  sessions.withdraw(keypair->receiving.local_index);
   // What workers count from now on is added in the end.
-  Peer& peer = *keypair->peer;
-  const uint64_t received = keypair->rx_bytes.load(std::memory_order_relaxed);
-  const uint64_t sent = keypair->tx_bytes.load(std::memory_order_relaxed);
+  PeerRest& peer = parts_.dataplane.peers().rest_of(*keypair->receiving.peer);
+  const uint64_t received = keypair->receiving.bytes.load(std::memory_order_relaxed);
+  const uint64_t sent = keypair->sending->bytes.load(std::memory_order_relaxed);
   peer.rx_bytes += received;
   peer.tx_bytes += sent;
   parts_.dataplane.retire(
       [&sessions, &peer, received, sent, owned = std::shared_ptr<Keypair>(std::move(keypair))]() mutable {
-        peer.rx_bytes += owned->rx_bytes.load(std::memory_order_relaxed) - received;
-        peer.tx_bytes += owned->tx_bytes.load(std::memory_order_relaxed) - sent;
-        sessions.release_index(owned->local_index);
+        peer.rx_bytes += owned->receiving.bytes.load(std::memory_order_relaxed) - received;
+        peer.tx_bytes += owned->sending->bytes.load(std::memory_order_relaxed) - sent;
+        const uint32_t index = owned->receiving.local_index;
         owned.reset();
+        sessions.release_index(index);
       });
 }
 
 // Made before the first keypair that `owner` owns is published; lives as long as the peer.
-void Wireguard::ensure_handoff_ring(Peer& peer, WorkerId owner) {
+void Wireguard::ensure_handoff_ring(PeerRest& peer, WorkerId owner) {
   if (peer.worker_count < 2) return;
   if (!peer.handoff) peer.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(peer.worker_count);
   if (peer.handoff[owner.value].load(std::memory_order_relaxed)) return;
@@ -145,12 +146,13 @@ void Wireguard::unregister_peer(PeerControl& peer) {
   route_mtus_changed_ = true;
   parts_.dataplane.peers().withdraw(id);
   // Runs possibly after this object is gone: it holds on to what outlives it only.
-  retire_after_publish_.push_back([&dataplane = parts_.dataplane, &drops = parts_.drops, &gone = *peer.shared] {
-    for (unsigned w = 0; gone.handoff && w < gone.worker_count; ++w)
-      if (HandoffRing* handoff = gone.handoff[w].load(std::memory_order_relaxed)) free_handoff_ring(handoff, drops);
-    delete gone.outer.load(std::memory_order_relaxed);
-    dataplane.peers().destroy(gone);
-  });
+  retire_after_publish_.push_back(
+      [&dataplane = parts_.dataplane, &drops = parts_.drops, &gone = *peer.shared, &rest = *peer.rest] {
+        for (unsigned w = 0; rest.handoff && w < rest.worker_count; ++w)
+          if (HandoffRing* handoff = rest.handoff[w].load(std::memory_order_relaxed)) free_handoff_ring(handoff, drops);
+        delete gone.outer.load(std::memory_order_relaxed);
+        dataplane.peers().destroy(gone);
+      });
   mark_dirty();
 }
 

@@ -33,8 +33,8 @@ void Tunnel::set_private_key(PrivateKey key) {
       contact->remote.reset();
       contact->timers.private_key_changed();
       // Sessions under the old key go on receiving, but are not sent under any more.
-      if (contact->current) contact->current->can_send.store(false, std::memory_order_relaxed);
-      if (contact->next) contact->next->can_send.store(false, std::memory_order_relaxed);
+      if (contact->current) contact->current->sending->usable.store(false, std::memory_order_relaxed);
+      if (contact->next) contact->next->sending->usable.store(false, std::memory_order_relaxed);
     }
     if (up_ && identity_) wireguard_.flush_staged(peer);
   }
@@ -149,7 +149,8 @@ PeerControl* Tunnel::add_peer(const PublicKey& key) {
   peer.public_key = key;
   peer.shared = shared;
   peer.shared->tunnel = id_;
-  peer.shared->worker_count = wireguard_.dataplane().worker_count();
+  peer.rest = &wireguard_.dataplane().peers().rest_of(*shared);
+  peer.rest->worker_count = wireguard_.dataplane().worker_count();
   peer.home = wireguard_.dataplane().worker_for(shared->id);
   wireguard_.register_peer(peer);
   by_key_.insert(shared->id.slot, hash_of_slot());

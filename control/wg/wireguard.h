@@ -137,7 +137,7 @@ class Wireguard {
   void confirm_key(PeerControl& peer, uint32_t index);
   std::unique_ptr<Keypair> set_current(PeerControl& peer, std::unique_ptr<Keypair> keypair);
   void retire_keypair(std::unique_ptr<Keypair> keypair);
-  void ensure_handoff_ring(Peer& peer, WorkerId owner);
+  void ensure_handoff_ring(PeerRest& peer, WorkerId owner);
 
   // paths.cc
   void limit_by_path(PeerControl& peer, OuterRoute& route);

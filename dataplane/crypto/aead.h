@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "dataplane/base/prefetch.h"
 #include "dataplane/base/secret.h"
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/messages.h"
@@ -68,7 +69,7 @@ class AeadEngine {
   // Cache lines that the caller reads after the next call, and lets live until then: they come while it computes,
   // which leaves memory idle. An engine that cannot do that asks for all of them at once.
   virtual void read_after_next(std::span<const void* const> lines) noexcept {
-    for (const void* line : lines) __builtin_prefetch(line);
+    for (const void* line : lines) prefetch_far(line);
   }
 };
 

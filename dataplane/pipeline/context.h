@@ -73,6 +73,8 @@ struct WorkerContext {
   // Identification of the next IPv4 outer packet (they may be fragmented on the way). Workers share the numbers: each
   // starts at its id and goes in steps of worker_count.
   uint16_t outer_id = 0;
+  // Some outer header of the last burst was longer than the line of its route that it begins in (outbound.cc).
+  bool long_headers = false;
 
   // Out of line, so that loops over good packets keep their registers.
   [[gnu::noinline, gnu::cold]] void drop(rte_mbuf* m, Drop reason) noexcept {

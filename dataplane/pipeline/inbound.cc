@@ -1,6 +1,6 @@
 // WireGuard messages to inner packets, in the order of protocol.md section 7: nothing changes before a packet is
 // authentic and new.
-//   find_sessions    receiver index -> keypair that may still receive; if another worker owns it: across, once
+//   find_sessions    receiver index -> key that may still receive; if another worker owns it: across, once
 //   open_burst       decrypt, authenticate and, if nobody has, verify the UDP checksum, one engine call; while this
 //                    worker is saturated, others take part (spread.h)
 //   accept_messages  replay window; confirmation, roaming, last-minute rekey, stamps; keepalives end here; length
@@ -12,9 +12,9 @@
 #include <cstring>
 
 #include "dataplane/base/equal_bytes.h"
+#include "dataplane/base/prefetch.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
-#include "dataplane/pipeline/prefetch.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/stages.h"
@@ -33,27 +33,28 @@ const DataHeader& data_header(rte_mbuf* m) noexcept { return *rte_pktmbuf_mtod(m
 
 bool is_keepalive(rte_mbuf* m) noexcept { return rte_pktmbuf_data_len(m) == kDataOverhead; }
 
-Keypair* keypair_of(rte_mbuf* m) noexcept { return meta(m).keypair; }
+ReceivingKey* key_of(rte_mbuf* m) noexcept { return meta(m).key; }
 
 void post_handshakes(WorkerContext& context, Burst& handshakes) noexcept {
   const unsigned taken = context.mailbox->post_handshakes(handshakes.packets, handshakes.count);
   for (unsigned i = taken; i < handshakes.count; ++i) context.drop(handshakes.packets[i], Drop::handshake_ring_full);
 }
 
-// What keeps data under this keypair from being looked at, or nothing (Drop::count_).
-Drop refusal(const WorkerContext& context, const Keypair& keypair) noexcept {
-  if (tunnel_that_is_up(*context.published, keypair.tunnel) == nullptr) return Drop::tunnel_down;
-  const bool usable = keypair.can_receive.load(std::memory_order_relaxed);
-  return usable && context.now - keypair.birth < kRejectAfterTime ? Drop::count_ : Drop::data_key_expired;
+// What keeps data under this key from being looked at, or nothing (Drop::count_).
+Drop refusal(const WorkerContext& context, const ReceivingKey& key) noexcept {
+  if (tunnel_that_is_up(*context.published, key.tunnel) == nullptr) return Drop::tunnel_down;
+  const bool usable = key.usable.load(std::memory_order_relaxed);
+  return usable && context.now - key.birth < kRejectAfterTime ? Drop::count_ : Drop::data_key_expired;
 }
 
 // Puts messages for one keypair of another worker into the peer's ring and has that worker look at it.
-void hand_off(WorkerContext& context, const Keypair& keypair, std::span<rte_mbuf*> messages) noexcept {
-  Peer& peer = *keypair.peer;
+void hand_off(WorkerContext& context, const ReceivingKey& key, std::span<rte_mbuf*> messages) noexcept {
+  Peer& peer = *key.peer;
   HandoffRing* handoff = nullptr;
-  if (peer.handoff != nullptr && keypair.owner.value < peer.worker_count)
-    handoff = peer.handoff[keypair.owner.value].load(std::memory_order_acquire);
-  if (handoff == nullptr || keypair.owner.value >= context.mailboxes.size()) {
+  const PeerRest& rest = context.peers->rest_of(peer);
+  if (rest.handoff != nullptr && key.owner.value < rest.worker_count)
+    handoff = rest.handoff[key.owner.value].load(std::memory_order_acquire);
+  if (handoff == nullptr || key.owner.value >= context.mailboxes.size()) {
     for (rte_mbuf* m : messages) context.drop(m, Drop::handoff_stale);
     return;
   }
@@ -63,57 +64,48 @@ void hand_off(WorkerContext& context, const Keypair& keypair, std::span<rte_mbuf
   WorkerStats::bump(context.stats->handed_off, taken);
   if (handoff->scheduled.exchange(true, std::memory_order_acq_rel)) return;
   // Not posted: the owner learns of it with the next message that crosses.
-  if (!context.mailboxes[keypair.owner.value]->post_ready(peer.id))
+  if (!context.mailboxes[key.owner.value]->post_ready(peer.id))
     handoff->scheduled.store(false, std::memory_order_release);
 }
 
 void hand_off_foreign(WorkerContext& context, Burst& foreign) noexcept {
-  for_each_run(foreign.all(), keypair_of,
-               [&](std::span<rte_mbuf*> run) { hand_off(context, *keypair_of(run[0]), run); });
+  for_each_run(foreign.all(), key_of, [&](std::span<rte_mbuf*> run) { hand_off(context, *key_of(run[0]), run); });
 }
 
-// What is read behind the cipher of keypairs and with them, asked for before it is needed: with many peers none of it
-// is in the cache. Of a run of messages under a keypair the first says where in the window they lie.
+// What is read behind the cipher of keys and with them, asked for before it is needed: with many peers none of it is in
+// the cache.
 class ReadAfterOpening {
  public:
-  void add(const WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
+  void add(const WorkerContext& context, const ReceivingKey& key) noexcept {
     const void** line = lines_ + count_;
-    line[0] = &keypair.confirmed;
-    line[1] = keypair.replay.word_of(counter);
-    line[2] = keypair.peer;
-    line[3] = context.recent_flows.line_of(keypair.last_flow);
-    count_ += 4;
+    line[0] = &key.heard;
+    line[1] = key.peer;
+    line[2] = context.recent_flows.line_of(key.last_flow);
+    count_ += 3;
   }
   std::span<const void* const> lines() const noexcept { return {lines_, count_}; }
 
  private:
-  const void* lines_[4 * kMaxBurst];
+  const void* lines_[3 * kMaxBurst];
   size_t count_ = 0;
 };
 
 uint32_t index_of(rte_mbuf* m) noexcept { return data_header(m).receiver_index.host(); }
 
-// Those of other workers' keypairs are moved to `foreign`.
+// Those under other workers' keys are moved to `foreign`.
 void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst& foreign) noexcept {
   const std::span<rte_mbuf*> arrived = messages.all();
-  uint32_t indices[kMaxBurst];  // one for each run of messages under one keypair
-  Keypair* keypairs[kMaxBurst];
-  unsigned runs = 0;
-  for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) { indices[runs++] = index_of(run[0]); });
-  context.sessions->find_burst({indices, runs}, {keypairs, runs});
-
   messages.count = 0;  // survivors are written over those that have been seen
-  Keypair* const* next = keypairs;
   for_each_run(arrived, index_of, [&](std::span<rte_mbuf*> run) {
-    Keypair* keypair = *next++;
-    const Drop reason = keypair == nullptr ? unknown : refusal(context, *keypair);
+    ReceivingKey* key = context.sessions->find(index_of(run[0]));
+    const Drop reason = key == nullptr ? unknown : refusal(context, *key);
     if (reason != Drop::count_) {
       for (rte_mbuf* m : run) context.drop(m, reason);
       return;
     }
-    Burst& mine = keypair->owner == context.id ? messages : foreign;
+    Burst& mine = key->owner == context.id ? messages : foreign;
     for (rte_mbuf* m : run) {
-      meta(m).keypair = keypair;
+      meta(m).key = key;
       mine.push(m);
     }
   });
@@ -123,14 +115,14 @@ void find_sessions(WorkerContext& context, Burst& messages, Drop unknown, Burst&
 Sums lay_out_jobs(const WorkerContext& context, std::span<rte_mbuf*> messages, OpenJob* jobs,
                   ReadAfterOpening& after) noexcept {
   uint32_t unverified = 0;
-  const Keypair* previous = nullptr;
+  const ReceivingKey* previous = nullptr;
   for (rte_mbuf* m : messages) {
     unverified |= meta(m).partial_sum;
     const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
     const uint64_t counter = data_header(m).counter.host();
-    const Keypair& keypair = *keypair_of(m);
+    const ReceivingKey& key = *key_of(m);
     // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
-    jobs->key = &keypair.receive_key;
+    jobs->key = &key.secret;
     jobs->nonce = counter;
     jobs->text = text;
     jobs->tag = text.data() + text.size();
@@ -138,8 +130,8 @@ Sums lay_out_jobs(const WorkerContext& context, std::span<rte_mbuf*> messages, O
     jobs->sum = meta(m).partial_sum;
     ++jobs;
     meta(m).counter = counter;
-    if (&keypair != previous) after.add(context, keypair, counter);
-    previous = &keypair;
+    if (&key != previous) after.add(context, key);
+    previous = &key;
   }
   return unverified != 0 ? Sums::kWanted : Sums::kUnwanted;
 }
@@ -175,22 +167,22 @@ bool spread_opens(WorkerContext& context, Burst& messages, StageClock& clock) no
   ReadAfterOpening after;
   burst->sums = lay_out_jobs(context, all, burst->open.data(), after);
   context.spread->publish();
-  for (const void* line : after.lines()) rte_prefetch0(line);
+  for (const void* line : after.lines()) prefetch_far(line);
   clock.finished(Stage::spread, burst->jobs);
   return true;
 }
 
-// The first authentic packet under a responder's keypair proves that the initiator has it too.
-void note_confirmation(WorkerContext& context, Keypair& keypair) noexcept {
-  keypair.confirmed = context.mailbox->post_event(
-      {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = keypair.peer->id, .index = keypair.local_index});
+// The first authentic packet under a responder's key proves that the initiator has it too.
+void note_confirmation(WorkerContext& context, ReceivingKey& key) noexcept {
+  key.confirmed = context.mailbox->post_event(
+      {.kind = EventKind::kKeyConfirmed, .worker = context.id, .peer = key.peer->id, .index = key.local_index});
 }
 
 // Where a message came from, as it stands in front of it. Who calls has looked at outer_size, which says that there are
 // no IP options (or, of IPv4 headers as long as IPv6's, 20 bytes of them: then they are compared, too).
 template <size_t kSize>
-const std::byte* addresses_and_ports(rte_mbuf* m) noexcept {
-  constexpr size_t kBehind = sizeof(UdpHeader) - offsetof(UdpHeader, length);
+const std::byte* addresses_and_port(rte_mbuf* m) noexcept {
+  constexpr size_t kBehind = sizeof(UdpHeader) - offsetof(UdpHeader, destination_port);
   return rte_pktmbuf_mtod(m, const std::byte*) - kBehind - kSize;
 }
 constexpr size_t kIpv4Outer = sizeof(Ipv4Header) + sizeof(UdpHeader);
@@ -199,19 +191,19 @@ constexpr size_t kIpv6Outer = sizeof(Ipv6Header) + sizeof(UdpHeader);
 bool came_from(const HeardFrom& heard, rte_mbuf* m) noexcept {
   const uint8_t size = meta(m).outer_size;
   if (heard.outer_size != size) return false;  // of any other size nothing is kept
-  const std::byte* known = heard.addresses_and_ports.data();
-  return size == kIpv4Outer ? equal_bytes<HeardFrom::kIpv4>(known, addresses_and_ports<HeardFrom::kIpv4>(m))
-                            : equal_bytes<HeardFrom::kIpv6>(known, addresses_and_ports<HeardFrom::kIpv6>(m));
+  const std::byte* known = heard.addresses_and_port.data();
+  return size == kIpv4Outer ? equal_bytes<HeardFrom::kIpv4>(known, addresses_and_port<HeardFrom::kIpv4>(m))
+                            : equal_bytes<HeardFrom::kIpv6>(known, addresses_and_port<HeardFrom::kIpv6>(m));
 }
 
 void remember(HeardFrom& heard, rte_mbuf* m, uint32_t serial) noexcept {
-  std::byte* const to = heard.addresses_and_ports.data();
+  std::byte* const to = heard.addresses_and_port.data();
   heard.outer_size = meta(m).outer_size;
   heard.serial = serial;
   if (heard.outer_size == kIpv4Outer) {
-    std::memcpy(to, addresses_and_ports<HeardFrom::kIpv4>(m), HeardFrom::kIpv4);
+    std::memcpy(to, addresses_and_port<HeardFrom::kIpv4>(m), HeardFrom::kIpv4);
   } else if (heard.outer_size == kIpv6Outer) {
-    std::memcpy(to, addresses_and_ports<HeardFrom::kIpv6>(m), HeardFrom::kIpv6);
+    std::memcpy(to, addresses_and_port<HeardFrom::kIpv6>(m), HeardFrom::kIpv6);
   } else {
     heard.outer_size = 0;
   }
@@ -223,48 +215,44 @@ bool leads_to(const OuterRoute& outer, const OuterHeaders& from) noexcept {
 }
 
 // A message from elsewhere than the one before, or the first one since Peer::outer is another.
-[[gnu::noinline]] void note_place(WorkerContext& context, Keypair& keypair, rte_mbuf* m, uint32_t serial) noexcept {
+[[gnu::noinline]] void note_place(WorkerContext& context, ReceivingKey& key, rte_mbuf* m, uint32_t serial) noexcept {
   const OuterHeaders from = outer_headers_of(m);
-  const bool reported = keypair.reported_serial == serial && context.now - keypair.reported_at < kReportMoveAgain;
-  if (reported) {
-    if (from.remote == keypair.reported_source && from.local == keypair.reported_local) return;
+  auto& reported = context.sessions->keypair_of(key).reported;
+  if (reported.serial == serial && context.now - reported.at < kReportMoveAgain) {
+    if (from.remote == reported.source && from.local == reported.local) return;
   } else {
-    const OuterRoute* outer = keypair.peer->outer.load(std::memory_order_acquire);
-    if (outer != nullptr && leads_to(*outer, from)) return remember(keypair.heard, m, serial);
+    const OuterRoute* outer = key.peer->outer.load(std::memory_order_acquire);
+    if (outer != nullptr && leads_to(*outer, from)) return remember(key.heard, m, serial);
   }
   const bool posted = context.mailbox->post_event({.kind = EventKind::kEndpointMoved,
                                                    .worker = context.id,
                                                    .port = meta(m).from.in_port,
-                                                   .peer = keypair.peer->id,
-                                                   .index = keypair.local_index,
+                                                   .peer = key.peer->id,
+                                                   .index = key.local_index,
                                                    .remote = from.remote,
                                                    .local = from.local});
   if (!posted) return;
-  keypair.heard.outer_size = 0;
-  keypair.reported_source = from.remote;
-  keypair.reported_local = from.local;
-  keypair.reported_serial = serial;
-  keypair.reported_at = context.now;
+  key.heard.outer_size = 0;
+  reported = {.source = from.remote, .local = from.local, .serial = serial, .at = context.now};
 }
 
 // Roaming (protocol.md section 11): every authentic packet says where its peer is.
-void note_source(WorkerContext& context, Keypair& keypair, rte_mbuf* m) noexcept {
+void note_source(WorkerContext& context, ReceivingKey& key, rte_mbuf* m) noexcept {
   // Acquire: pairs with publish_outer. A later route than its serial's is taken for that one, until the next message.
-  const uint32_t serial = keypair.peer->outer_serial.load(std::memory_order_acquire);
-  if (keypair.heard.serial == serial && came_from(keypair.heard, m)) [[likely]]
+  const uint32_t serial = key.peer->outer_serial.load(std::memory_order_acquire);
+  if (key.heard.serial == serial && came_from(key.heard, m)) [[likely]]
     return;
-  note_place(context, keypair, m, serial);
+  note_place(context, key, m, serial);
 }
 
-void note_last_minute(WorkerContext& context, Keypair& keypair) noexcept {
-  if (keypair.last_minute_rekey_asked || context.now - keypair.birth < kLastMinuteRekeyAge) return;
-  if (!keypair.initiator) return;
-  keypair.last_minute_rekey_asked = post_once(context, *keypair.peer, EventKind::kNeedHandshake);
+void note_last_minute(WorkerContext& context, ReceivingKey& key) noexcept {
+  if (!key.last_minute_rekey || context.now - key.birth < kLastMinuteRekeyAge) return;
+  key.last_minute_rekey = !post_once(context, *key.peer, EventKind::kNeedHandshake);
 }
 
 // rx as `wg show` counts it. Nobody else writes it.
-void count_received(Keypair& keypair, uint64_t bytes) noexcept {
-  keypair.rx_bytes.store(keypair.rx_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+void count_received(ReceivingKey& key, uint64_t bytes) noexcept {
+  key.bytes.store(key.bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
 // From a message to the IP packet in it, padding still behind. `from` lacks the family. False: disposed of.
@@ -283,22 +271,25 @@ void count_received(Keypair& keypair, uint64_t bytes) noexcept {
   return true;
 }
 
-// Consecutive messages of one keypair. Those that are new and have an IP packet in them are kept.
-void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  Keypair& keypair = *keypair_of(run[0]);
+// Consecutive messages under one key. Those that are new and have an IP packet in them are kept. The first packet's
+// flow may well be that of the last one before it, whose line was asked for; flows of others are still to be found.
+void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept, Burst& of_unknown_flow) noexcept {
+  ReceivingKey& key = *key_of(run[0]);
   const Arrival from{.in_port = kNoPort,
-                     .tunnel = keypair.tunnel,
+                     .tunnel = key.tunnel,
                      .worker = context.id,
                      .origin = Origin::kNetwork,
                      .family = Family::kNone,
                      .zero = 0};
+  const auto older = [&]() -> ReplayWindow::OlderWords& { return context.sessions->keypair_of(key).older; };
+  const unsigned kept_before = kept.count;
   Traffic received;
   for (rte_mbuf* m : run) {
-    if (!keypair.replay.accept(meta(m).counter)) {
+    if (!key.window.accept(meta(m).counter, older)) {
       context.drop(m, Drop::data_replay);
       continue;
     }
-    note_source(context, keypair, m);
+    note_source(context, key, m);
     ++received.messages;
     if (is_keepalive(m)) {
       rte_pktmbuf_free(m);
@@ -306,22 +297,27 @@ void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) n
     }
     ++received.data;
     if (!unwrap(context, m, from)) continue;
-    const uint32_t flow = context.recent_flows.prefetch(m);
-    if (keypair.last_flow != flow) keypair.last_flow = flow;  // no store: the line need not go back to memory
+    if (kept.count != kept_before) {
+      context.recent_flows.prefetch(m);
+      of_unknown_flow.push(m);
+    } else if (!context.recent_flows.recall(m, key.last_flow)) {
+      key.last_flow = context.recent_flows.other_place(m, key.last_flow);
+      of_unknown_flow.push(m);
+    }
     kept.push(m);
   }
   if (received.messages == 0) return;
   const uint64_t keepalives = received.messages - received.data;
-  if (keepalives != 0) count_received(keypair, keepalives * kDataOverhead);
-  if (!keypair.confirmed) note_confirmation(context, keypair);
-  note_last_minute(context, keypair);
-  note_received(context, *keypair.peer, received);
+  if (keepalives != 0) count_received(key, keepalives * kDataOverhead);
+  if (!key.confirmed) note_confirmation(context, key);
+  note_last_minute(context, key);
+  note_received(context, *key.peer, received);
 }
 
-void accept_messages(WorkerContext& context, Burst& messages) noexcept {
+void accept_messages(WorkerContext& context, Burst& messages, Burst& of_unknown_flow) noexcept {
   const std::span<rte_mbuf*> opened = messages.all();
   messages.count = 0;  // survivors are written over those that have been seen
-  for_each_run(opened, keypair_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages); });
+  for_each_run(opened, key_of, [&](std::span<rte_mbuf*> run) { accept_run(context, run, messages, of_unknown_flow); });
 }
 
 // What a router asks of an IP header before it acts on it (RFC 1812, section 5.2.2); none of the tunnel's business, and
@@ -364,8 +360,8 @@ bool is_shared_by(const TunnelView& tunnel, uint32_t owner, const Peer& peer) no
 // Consecutive packets of one peer: the longest matching prefix of each source has to be its. Counts what passes, as the
 // kernel does.
 void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept) noexcept {
-  Keypair& keypair = *keypair_of(run[0]);
-  const Peer& peer = *keypair.peer;
+  ReceivingKey& key = *key_of(run[0]);
+  const Peer& peer = *key.peer;
   const TunnelView& tunnel = context.published->tunnels[peer.tunnel.value];
   const unsigned kept_before = kept.count;
   uint64_t bytes = 0;
@@ -378,7 +374,7 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
     bytes += rte_pktmbuf_data_len(m) + kDataOverhead;
     if (finish_inner(context, m)) kept.push(m);
   }
-  if (bytes != 0) count_received(keypair, bytes);
+  if (bytes != 0) count_received(key, bytes);
   const std::span<rte_mbuf*> out = kept.all().subspan(kept_before);
   if (tunnel.mss_clamp) clamp_segments(tunnel, peer, out);
   if (tunnel.inner_port == kNoPort) return;
@@ -386,18 +382,19 @@ void check_sources(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept
   kept.count = kept_before;
 }
 
-void check_inner(WorkerContext& context, Burst& packets) noexcept {
+void check_inner(WorkerContext& context, Burst& packets, Burst& of_unknown_flow) noexcept {
+  if (!of_unknown_flow.empty()) context.recent_flows.find(context, of_unknown_flow.all());
   const std::span<rte_mbuf*> unwrapped = packets.all();
-  context.recent_flows.find(context, unwrapped);
   packets.count = 0;  // survivors are written over those that have been seen
-  for_each_run(unwrapped, keypair_of, [&](std::span<rte_mbuf*> run) { check_sources(context, run, packets); });
+  for_each_run(unwrapped, key_of, [&](std::span<rte_mbuf*> run) { check_sources(context, run, packets); });
 }
 
 // From accept_messages on: authentic messages.
 void deliver(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
+  Burst of_unknown_flow;
   const auto timed = [&](Stage stage, auto run_stage) {
     const unsigned n = messages.count;
-    run_stage(context, messages);
+    run_stage(context, messages, of_unknown_flow);
     clock.finished(stage, n);
   };
   timed(Stage::accept_messages, accept_messages);
@@ -406,7 +403,7 @@ void deliver(WorkerContext& context, Burst& messages, StageClock& clock) noexcep
   forward_packets(context, messages, clock);
 }
 
-// From find_sessions on: messages under our own keypairs.
+// From find_sessions on: messages under our own keys.
 void open_messages(WorkerContext& context, Burst& messages, StageClock& clock) noexcept {
   if (messages.empty()) return;
   if (context.spread != nullptr && context.spread->wants(Cipher::kOpen, messages)) {
@@ -454,6 +451,7 @@ void receive_messages(WorkerContext& context, Messages& messages, StageClock& cl
 void process_handed_off(WorkerContext& context, Burst& messages) noexcept {
   StageClock clock(*context.stats);
   const unsigned arrived = messages.count;
+  for (rte_mbuf* m : messages.all()) context.sessions->prefetch(index_of(m));
   Burst foreign;
   find_sessions(context, messages, Drop::handoff_stale, foreign);
   // The index may have gone to a new keypair of another worker meanwhile; nothing crosses twice.

@@ -12,10 +12,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/base/prefetch.h"
 #include "dataplane/pipeline/fragment.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/peer_activity.h"
-#include "dataplane/pipeline/prefetch.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/spread.h"
 #include "dataplane/pipeline/staged.h"
@@ -38,6 +38,10 @@ struct ToPeer {
   std::span<rte_mbuf*> packets() const noexcept { return {first, count}; }
 };
 
+// Of a route's headers, what lies in the line of its state. IPv4's do.
+constexpr size_t kHeaderInFirstLine = 64 - (offsetof(OuterRoute, header) - offsetof(OuterRoute, state));
+static_assert(kHeaderInFirstLine >= sizeof(EthernetHeader) + sizeof(Ipv4Header) + sizeof(UdpHeader));
+
 uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner; }
 
 // The peers of a burst, whose lines find_flows has asked for, and what is read and written on the way to them, asked
@@ -46,40 +50,38 @@ uint32_t owner_of(rte_mbuf* m) noexcept { return meta(m).flow.destination_owner;
 // translated: translations that are asked for one after the other overlap.
 class ToPeers {
  public:
-  ToPeers(const PeerTable& table, std::span<rte_mbuf*> packets) noexcept {
+  // `long_headers`: they are to be expected.
+  ToPeers(const PeerTable& table, std::span<rte_mbuf*> packets, bool long_headers) noexcept
+      : long_headers_(long_headers) {
     for_each_run(packets, owner_of, [&](std::span<rte_mbuf*> run) {
       runs_[count_++] = {table.at(owner_of(run[0])), run.data(), run.size()};
     });
-    prefetch_group(0);
+    prefetch(0, kAhead);
   }
   // each(ToPeer), in order.
   template <class Each>
   void for_each(Each each) const noexcept {
     for (unsigned i = 0; i < count_; ++i) {
-      if (i % kGroup == 0) prefetch_group(i + kGroup);
-      if (i + kNear < count_) prefetch_long_headers(runs_[i + kNear]);
+      if (i % kGroup == 0) prefetch(i + kAhead, i + kAhead + kGroup);
       each(runs_[i]);
     }
   }
 
  private:
-  static constexpr unsigned kGroup = 16, kNear = 3;
+  static constexpr unsigned kAhead = 16, kGroup = 4;
 
-  void prefetch_group(unsigned first) const noexcept {
-    for (unsigned i = first; i < first + kGroup && i < count_; ++i) prefetch(runs_[i]);
+  void prefetch(unsigned first, unsigned end) const noexcept {
+    for (unsigned i = first; i < std::min(end, count_); ++i) prefetch(runs_[i]);
   }
-  static void prefetch(const ToPeer& to) noexcept {
+  void prefetch(const ToPeer& to) const noexcept {
     if (to.peer == nullptr) return;
-    if (const Keypair* keypair = to.peer->current.load(std::memory_order_acquire))
-      prefetch_lines(&keypair->send_counter);
-    if (const OuterRoute* outer = to.peer->outer.load(std::memory_order_acquire)) prefetch_lines(&outer->state);
+    prefetch_far(to.peer->current.load(std::memory_order_acquire));  // of nullptr: harmless
+    if (const OuterRoute* outer = to.peer->outer.load(std::memory_order_acquire)) {
+      prefetch_far(&outer->state);
+      if (long_headers_) [[unlikely]]
+        prefetch_far(outer->header.data() + kHeaderInFirstLine);
+    }
     for (rte_mbuf* m : to.packets()) prefetch_edges(m);
-  }
-  // Over IPv6 they go on in another line than their state's, which has come.
-  static void prefetch_long_headers(const ToPeer& to) noexcept {
-    constexpr size_t kLine = 64, kInFirst = kLine - (offsetof(OuterRoute, header) - offsetof(OuterRoute, state));
-    const OuterRoute* outer = to.peer != nullptr ? to.peer->outer.load(std::memory_order_acquire) : nullptr;
-    if (outer != nullptr && outer->header_size > kInFirst) prefetch_lines(outer->header.data() + kInFirst);
   }
   // Where outer headers and the tag will be written: nobody has touched those lines since the packet came.
   static void prefetch_edges(rte_mbuf* m) noexcept {
@@ -91,6 +93,7 @@ class ToPeers {
 
   ToPeer runs_[kMaxBurst];
   unsigned count_ = 0;
+  const bool long_headers_;
 };
 
 void stage(WorkerContext& context, const Peer& peer, rte_mbuf* m) noexcept {
@@ -108,37 +111,37 @@ void reject_unowned(WorkerContext& context, std::span<rte_mbuf*> packets) noexce
   }
 }
 
-// --- Keypair and way ---
+// --- Key and way ---
 
 // How packets for a peer leave at this moment. Chosen once per run of packets, so that all of them share it.
 struct Way {
   Drop obstacle = Drop::count_;       // count_: none
   uint32_t serial = 0;                // of `outer`, or of an earlier one
   const OuterRoute* outer = nullptr;  // nullptr, or not ready: wait
-  Keypair* keypair = nullptr;         // nullptr: none to send under, wait
-  bool open() const noexcept { return keypair != nullptr && outer->state == OuterRoute::State::kReady; }
+  SendingKey* key = nullptr;          // nullptr: none to send under, wait
+  bool open() const noexcept { return key != nullptr && outer->state == OuterRoute::State::kReady; }
 };
 
-Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept {
-  Keypair* keypair = peer.current.load(std::memory_order_acquire);
-  if (keypair == nullptr || !keypair->can_send.load(std::memory_order_relaxed)) return nullptr;
-  if (context.now - keypair->sent_since >= kRejectAfterTime) return nullptr;
-  return keypair->send_counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? keypair : nullptr;
+SendingKey* usable_key(const WorkerContext& context, const Peer& peer) noexcept {
+  SendingKey* key = peer.current.load(std::memory_order_acquire);
+  if (key == nullptr || !key->usable.load(std::memory_order_relaxed)) return nullptr;
+  if (context.now - key->birth >= kRejectAfterTime) return nullptr;
+  return key->counter.load(std::memory_order_relaxed) < kRejectAfterMessages ? key : nullptr;
 }
 
-[[gnu::always_inline]] inline Way choose_way(WorkerContext& context, Peer& peer) noexcept {
+[[gnu::always_inline]] inline Way choose_way(WorkerContext& context, const TunnelView& tunnel, Peer& peer) noexcept {
   Way way;
   way.serial = peer.outer_serial.load(std::memory_order_acquire);
   way.outer = peer.outer.load(std::memory_order_acquire);
-  if (tunnel_that_is_up(*context.published, peer.tunnel) == nullptr) {
+  if (!tunnel.up) {
     way.obstacle = Drop::tunnel_down;
   } else if (way.outer == nullptr) {
     way.obstacle = Drop::no_endpoint;
   } else if (way.outer->state == OuterRoute::State::kNoRoute) {
     way.obstacle = Drop::no_outer_route;
   } else {
-    way.keypair = usable_keypair(context, peer);
-    if (way.keypair == nullptr) post_once(context, peer, EventKind::kNeedHandshake);
+    way.key = usable_key(context, peer);
+    if (way.key == nullptr) post_once(context, peer, EventKind::kNeedHandshake);
   }
   return way;
 }
@@ -146,10 +149,13 @@ Keypair* usable_keypair(const WorkerContext& context, const Peer& peer) noexcept
 // Where the peer has been heard from since its way was made, if control does not know yet: what answers a packet must
 // not go where it did not come from. Only the worker that hears of it knows, and only a way that Linux routes can be
 // made here.
-bool has_moved(const WorkerContext& context, const Way& way) noexcept {
-  const Keypair& keypair = *way.keypair;
-  return way.outer->by_socket && keypair.owner == context.id && keypair.reported_serial == way.serial &&
-         !keypair.reported_source.is_none();
+// nullptr: it has not moved.
+const Keypair* moved_session(const WorkerContext& context, const Peer& peer, const Way& way) noexcept {
+  if (!way.outer->by_socket) return nullptr;
+  const Keypair* session = context.peers->rest_of(peer).session.load(std::memory_order_acquire);
+  if (session == nullptr || session->sending.get() != way.key || session->receiving.owner != context.id) return nullptr;
+  const auto& reported = session->reported;
+  return reported.serial == way.serial && !reported.source.is_none() ? session : nullptr;
 }
 
 // --- Framing ---
@@ -163,7 +169,7 @@ uint64_t add(const WorkerContext& context, std::atomic<uint64_t>& counter, uint6
   return before;
 }
 
-// Packets under one keypair that have counters, the first one's and on.
+// Packets under one key that have counters, the first one's and on.
 struct Numbered {
   std::span<rte_mbuf*> packets;
   uint64_t first;
@@ -180,10 +186,10 @@ struct Numbered {
   return {wanted.packets.first(numbered), wanted.first};
 }
 
-[[gnu::always_inline]] inline Numbered reserve_nonces(WorkerContext& context, Peer& peer, Keypair& keypair,
+[[gnu::always_inline]] inline Numbered reserve_nonces(WorkerContext& context, Peer& peer, SendingKey& key,
                                                       std::span<rte_mbuf*> run) noexcept {
   // Relaxed: the numbers only have to be different. They are in the order in which the packets leave this worker.
-  const uint64_t first = add(context, keypair.send_counter, run.size());
+  const uint64_t first = add(context, key.counter, run.size());
   if (first + run.size() <= kRejectAfterMessages) [[likely]]
     return {run, first};
   return stage_unnumbered(context, peer, {run, first});
@@ -217,13 +223,7 @@ bool port_adds_up(const WorkerContext& context, const OuterRoute& outer) noexcep
   return context.transmit->offloads(outer.port).udp_checksum;
 }
 
-// From this size of its text on a message is too large for the path.
-size_t too_large_text(const OuterRoute& outer) noexcept {
-  const size_t around = outer.header_size - size_t{outer.l3_offset} + kDataOverhead;
-  return outer.mtu == 0 ? SIZE_MAX : std::max(outer.mtu + size_t{1}, around) - around;
-}
-
-// The start of a message's header, the same in all under one keypair.
+// The start of a message's header, the same in all under one key.
 uint64_t message_start(uint32_t receiver_index) noexcept {
   const DataHeader header{
       .type = le32(static_cast<uint32_t>(MessageType::kData)), .receiver_index = le32(receiver_index), .counter = {}};
@@ -238,21 +238,21 @@ constexpr uint64_t halves(uint64_t word) noexcept { return (word >> 32) + (word 
 
 // What the packets of a run have in common on their way out.
 struct Wrapping {
-  Wrapping(const WorkerContext& context, const TunnelView& on, const Keypair& under, const OuterRoute& over) noexcept
+  Wrapping(const WorkerContext& context, const TunnelView& on, const SendingKey& under, const OuterRoute& over) noexcept
       : outer(over),
-        keypair(under),
+        key(under),
         tunnel(on),
-        start(message_start(keypair.remote_index)),
+        start(message_start(key.remote_index)),
         sum(outer.udp_sum + halves(start)),
         limit(std::min(tunnel.mtu, outer.inner_mtu)),
-        too_large(too_large_text(outer)),
+        too_large(outer.inner_mtu + size_t{1}),
         not_added_up(port_adds_up(context, outer) ? too_large : 0),
         leaving(outer.port, not_added_up == 0 ? Leaving::kOurSum : 0),
         leaving_too_large(outer.port, Leaving::kOurSum | Leaving::kTooLarge),
         header_size(outer.header_size),
         l3_headers(header_size - outer.l3_offset) {}
   const OuterRoute& outer;
-  const Keypair& keypair;
+  const SendingKey& key;
   const TunnelView& tunnel;
   const uint64_t start;
   const uint64_t sum;    // of the pseudo header and all in front of the text but for length and counter
@@ -332,7 +332,7 @@ UdpHeader& udp_header_of(const SealJob& job) noexcept {
   m->data_off = static_cast<uint16_t>(m->data_off - head);
   resize(m, head + padded + kTagSize);
   // The length counts twice: in the header and in the pseudo header.
-  lay_out(job, with.keypair.send_key, counter, {text, padded}, with.sum + halves(counter) + 2 * checksum_word(length));
+  lay_out(job, with.key.secret, counter, {text, padded}, with.sum + halves(counter) + 2 * checksum_word(length));
   udp_header_of(job).length = length;
   return m;
 }
@@ -446,9 +446,9 @@ void seal_and_transmit(WorkerContext& context, Burst& frames, std::span<SealJob>
 
 // --- Departure ---
 
-void ask_for_rekey(WorkerContext& context, const Keypair& keypair, uint64_t counter) noexcept {
-  const bool old = keypair.initiator && context.now - keypair.sent_since >= kRekeyAfterTime;
-  if (old || counter > kRekeyAfterMessages) post_once(context, *keypair.peer, EventKind::kNeedHandshake);
+void ask_for_rekey(WorkerContext& context, Peer& peer, const SendingKey& key, uint64_t counter) noexcept {
+  const bool old = key.initiator && context.now - key.birth >= kRekeyAfterTime;
+  if (old || counter > kRekeyAfterMessages) post_once(context, peer, EventKind::kNeedHandshake);
 }
 
 // Frames that are ready to be sealed, and their jobs; a full burst is sealed at once.
@@ -456,15 +456,12 @@ class Departure {
  public:
   Departure(WorkerContext& context, StageClock& clock) noexcept : context_(context), clock_(clock) {}
   // Packets to one peer. What is too large for the path to it, though not for the tunnel, is not just framed.
-  void add(std::span<rte_mbuf*> packets, Peer& peer, const Way& way) noexcept {
-    const auto fits = [&](rte_mbuf* m) { return rte_pktmbuf_data_len(m) <= way.outer->inner_mtu; };
-    while (!packets.empty()) {
-      const auto fit = static_cast<size_t>(std::ranges::find_if_not(packets, fits) - packets.begin());
-      if (fit != 0) frame_payload(packets.first(fit), peer, *way.keypair, *way.outer);
-      if (fit == packets.size()) return;
-      add_large(packets[fit], peer, way);
-      packets = packets.subspan(fit + 1);
-    }
+  [[gnu::always_inline]] inline void add(std::span<rte_mbuf*> packets, Peer& peer, const Way& way) noexcept {
+    uint16_t largest = 0;
+    for (rte_mbuf* m : packets) largest = std::max(largest, rte_pktmbuf_data_len(m));
+    if (largest <= way.outer->inner_mtu) [[likely]]
+      return frame_payload(packets, peer, *way.key, *way.outer);
+    add_with_large(packets, peer, way);
   }
   void add_staged(Peer& peer, const Way& way) noexcept {
     if (!context_.staged->holds(peer.id)) return;
@@ -473,14 +470,17 @@ class Departure {
     add(std::span(staged).first(n), peer, way);
   }
   // Leads to where the peer has gone, if it has; that is good until the next call.
-  void follow(Way& way) noexcept {
-    if (!way.open() || !has_moved(context_, way)) return;
+  void follow(const Peer& peer, Way& way) noexcept {
+    const Keypair* moved = way.open() ? moved_session(context_, peer, way) : nullptr;
+    if (moved == nullptr) return;
     finish();  // frames may still refer to the last one
-    const uint16_t listen_port = context_.published->tunnels[way.keypair->peer->tunnel.value].listen_port;
-    moved_ = socket_route(way.outer->port, way.keypair->reported_source, way.keypair->reported_local, listen_port);
+    const uint16_t listen_port = context_.published->tunnels[peer.tunnel.value].listen_port;
+    moved_ = socket_route(way.outer->port, moved->reported.source, moved->reported.local, listen_port);
     way.outer = &moved_;
     ways_ = Ways::kOfThisCall;
   }
+  // Some frame's outer headers are.
+  bool has_long_headers() const noexcept { return longest_headers_ > kHeaderInFirstLine; }
   void finish() noexcept {
     clock_.finished(Stage::encapsulate, frames_.count);
     seal_and_transmit(context_, frames_, jobs_.first(frames_.count), sums_, ways_, clock_);
@@ -488,7 +488,8 @@ class Departure {
   }
 
  private:
-  void frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair& keypair, const OuterRoute& outer) noexcept;
+  void frame_payload(std::span<rte_mbuf*> packets, Peer& peer, SendingKey& key, const OuterRoute& outer) noexcept;
+  void add_with_large(std::span<rte_mbuf*> packets, Peer& peer, const Way& way) noexcept;
   void add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept;
   void add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept;
 
@@ -497,18 +498,20 @@ class Departure {
   Burst frames_;
   JobRoom<SealJob> jobs_;
   Sums sums_ = Sums::kUnwanted;  // wanted if there is a frame whose port does not add up its UDP checksum
+  size_t longest_headers_ = 0;
   OuterRoute moved_;
   Ways ways_ = Ways::kPublished;
 };
 
-void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair& keypair,
+void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, SendingKey& key,
                               const OuterRoute& outer) noexcept {
   if (frames_.count + packets.size() > kMaxBurst) finish();
-  const Wrapping with(context_, context_.published->tunnels[peer.tunnel.value], keypair, outer);
+  const Wrapping with(context_, context_.published->tunnels[peer.tunnel.value], key, outer);
   const Offload offload = with.not_added_up != 0 ? Offload(with) : Offload();
-  auto [numbered, counter] = reserve_nonces(context_, peer, keypair, packets);
-  rte_mbuf** out = frames_.packets + frames_.count;
-  SealJob* job = jobs_.data() + frames_.count;
+  auto [numbered, counter] = reserve_nonces(context_, peer, key, packets);
+  longest_headers_ = std::max(longest_headers_, with.header_size);
+  const unsigned before = frames_.count;
+  SealJob* job = jobs_.data() + before;
   uint64_t text = 0;
   size_t largest = 0;
   Traffic sent;
@@ -522,17 +525,27 @@ void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair&
     text += padded;
     largest = std::max(largest, padded);
     sent.data += padded != 0;
-    *out++ = m;
+    frames_.push(m);
     ++job;
   }
-  sent.messages = static_cast<uint32_t>(out - frames_.packets) - frames_.count;
+  sent.messages = frames_.count - before;
   if (sent.messages == 0) return;
   // Counted as sent while its lines are at hand, also what a helper that stalls will lose (spread.h).
-  frames_.count += sent.messages;
   if (largest >= with.not_added_up) sums_ = Sums::kWanted;
-  sluice::add(context_, keypair.tx_bytes, text + sent.messages * kDataOverhead);
+  sluice::add(context_, key.bytes, text + sent.messages * kDataOverhead);
   note_sent(context_, peer, sent);
-  ask_for_rekey(context_, keypair, counter - 1);
+  ask_for_rekey(context_, peer, key, counter - 1);
+}
+
+[[gnu::noinline]] void Departure::add_with_large(std::span<rte_mbuf*> packets, Peer& peer, const Way& way) noexcept {
+  const auto fits = [&](rte_mbuf* m) { return rte_pktmbuf_data_len(m) <= way.outer->inner_mtu; };
+  for (;;) {
+    const auto fit = static_cast<size_t>(std::ranges::find_if_not(packets, fits) - packets.begin());
+    if (fit != 0) frame_payload(packets.first(fit), peer, *way.key, *way.outer);
+    if (fit == packets.size()) return;
+    add_large(packets[fit], peer, way);
+    packets = packets.subspan(fit + 1);
+  }
 }
 
 // Below IPv6's minimum there is nothing to say to an IPv6 sender: the message leaves in fragments (RFC 2473, section
@@ -540,7 +553,7 @@ void Departure::frame_payload(std::span<rte_mbuf*> packets, Peer& peer, Keypair&
 void Departure::add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
   const bool ipv4 = version_of(bytes_of(m)) == Family::kIpv4;
   const uint16_t mtu = ipv4 ? way.outer->inner_mtu : std::max(way.outer->inner_mtu, kIpv6MinimumMtu);
-  if (rte_pktmbuf_data_len(m) <= mtu) return frame_payload({&m, 1}, peer, *way.keypair, *way.outer);
+  if (rte_pktmbuf_data_len(m) <= mtu) return frame_payload({&m, 1}, peer, *way.key, *way.outer);
   if (ipv4 && !rte_pktmbuf_mtod(m, const Ipv4Header*)->dont_fragment()) return add_in_fragments(m, peer, way, mtu);
   meta(m).mtu = mtu;
   context_.punts->reject(m, PuntReason::kTooBig, Drop::too_big, context_.now);
@@ -549,7 +562,7 @@ void Departure::add_large(rte_mbuf* m, Peer& peer, const Way& way) noexcept {
 void Departure::add_in_fragments(rte_mbuf* m, Peer& peer, const Way& way, uint16_t mtu) noexcept {
   Fragments fragments = fragment_ipv4(m, mtu, context_.pool);
   if (fragments.count == 0) return context_.drop(m, Drop::no_buffer);
-  frame_payload(fragments.all(), peer, *way.keypair, *way.outer);
+  frame_payload(fragments.all(), peer, *way.key, *way.outer);
   rte_pktmbuf_free(m);
 }
 
@@ -567,8 +580,8 @@ void turn_away(WorkerContext& context, const Peer& peer, std::span<rte_mbuf*> ru
 void send_run(WorkerContext& context, Peer& peer, std::span<rte_mbuf*> run, Departure& departure) noexcept {
   const TunnelView& tunnel = context.published->tunnels[peer.tunnel.value];
   if (tunnel.mss_clamp) clamp_segments(tunnel, peer, run);
-  Way way = choose_way(context, peer);
-  departure.follow(way);
+  Way way = choose_way(context, tunnel, peer);
+  departure.follow(peer, way);
   if (way.obstacle != Drop::count_) return turn_away(context, peer, run, way.obstacle);
   if (!way.open()) {
     for (rte_mbuf* m : run) stage(context, peer, m);
@@ -599,9 +612,9 @@ void forbid_fragments(std::byte* at) noexcept {
 
 // One message of exactly this size, whatever the path is believed to take.
 void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m, Peer& peer, const Way& way) noexcept {
-  const Numbered numbered = reserve_nonces(context, peer, *way.keypair, {&m, 1});
+  const Numbered numbered = reserve_nonces(context, peer, *way.key, {&m, 1});
   if (numbered.packets.empty()) return;
-  const Wrapping with(context, context.published->tunnels[peer.tunnel.value], *way.keypair, *way.outer);
+  const Wrapping with(context, context.published->tunnels[peer.tunnel.value], *way.key, *way.outer);
   SealJob job;
   m = frame(context, m, with, numbered.first, rte_pktmbuf_data_len(m), 0, job);
   if (m == nullptr) return;
@@ -611,7 +624,7 @@ void seal_and_transmit_probe(WorkerContext& context, rte_mbuf* m, Peer& peer, co
   if (!by_port) fill_udp_checksum(job);
   forbid_fragments(rte_pktmbuf_mtod_offset(m, std::byte*, with.outer.l3_offset));
   // Not data in the sense of the timers: that it is not answered is no reason for a handshake.
-  add(context, way.keypair->tx_bytes, job.text.size() + kDataOverhead);
+  add(context, way.key->bytes, job.text.size() + kDataOverhead);
   note_sent(context, peer, {.messages = 1, .data = 0});
   context.transmit->push(with.outer.port, m);
 }
@@ -635,10 +648,11 @@ void finish_seals(WorkerContext& context, unsigned leave, StageClock& clock) noe
 
 void encapsulate(WorkerContext& context, Burst& packets, StageClock& clock) noexcept {
   Departure departure(context, clock);
-  ToPeers(*context.peers, packets.all()).for_each([&](const ToPeer& to) {
+  ToPeers(*context.peers, packets.all(), context.long_headers).for_each([&](const ToPeer& to) {
     to.peer != nullptr ? send_run(context, *to.peer, to.packets(), departure) : reject_unowned(context, to.packets());
   });
   departure.finish();
+  context.long_headers = departure.has_long_headers();
 }
 
 void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
@@ -662,7 +676,9 @@ void flush_staged(WorkerContext& context, PeerId id) noexcept {
   if (peer == nullptr) return context.staged->discard(id);
   if (!context.staged->holds(id)) return;
   StageClock clock(*context.stats);
-  const Way way = choose_way(context, *peer);
+  const TunnelView* tunnel = tunnel_that_is_up(*context.published, peer->tunnel);
+  if (tunnel == nullptr) return;
+  const Way way = choose_way(context, *tunnel, *peer);
   if (way.obstacle != Drop::count_ || !way.open()) return;  // they wait on
   Departure departure(context, clock);
   departure.add_staged(*peer, way);
@@ -684,7 +700,9 @@ void send_keepalive(WorkerContext& context, PeerId id) noexcept {
   if (peer == nullptr) return;
   if (context.staged->holds(id)) return flush_staged(context, id);
   StageClock clock(*context.stats);
-  const Way way = choose_way(context, *peer);
+  const TunnelView* tunnel = tunnel_that_is_up(*context.published, peer->tunnel);
+  if (tunnel == nullptr) return;
+  const Way way = choose_way(context, *tunnel, *peer);
   if (way.obstacle != Drop::count_ || !way.open()) return;
   rte_mbuf* m = make_keepalive(context, *peer);
   if (m == nullptr) return;
@@ -696,7 +714,7 @@ void send_keepalive(WorkerContext& context, PeerId id) noexcept {
 void send_probe(WorkerContext& context, PeerId id, rte_mbuf* plaintext) noexcept {
   Peer* peer = context.peers->find(id);
   const Way way{.outer = peer != nullptr ? peer->outer.load(std::memory_order_acquire) : nullptr,
-                .keypair = peer != nullptr ? usable_keypair(context, *peer) : nullptr};
+                .key = peer != nullptr ? usable_key(context, *peer) : nullptr};
   const bool up = peer != nullptr && tunnel_that_is_up(*context.published, peer->tunnel) != nullptr;
   if (!up || way.outer == nullptr || !way.open()) return rte_pktmbuf_free(plaintext);
   meta(plaintext) = {.from = {.in_port = kNoPort, .tunnel = peer->tunnel, .worker = context.id}, .peer = id};

@@ -20,8 +20,8 @@
 
 namespace sluice {
 
-struct Keypair;
 struct Peer;
+struct ReceivingKey;
 struct NextHop;
 struct OuterRoute;
 
@@ -104,7 +104,7 @@ struct PacketMeta {
     uint32_t partial_sum;
   };
   // Only within a poll.
-  Keypair* keypair;  // a message on the way in, from find_sessions on
+  ReceivingKey* key;  // a message on the way in, from find_sessions on
   union {
     FlowVerdict flow;  // an IP packet, from find_flows on
     uint64_t counter;  // a message on the way in, from open_burst on

@@ -109,36 +109,31 @@ uint32_t choose_owner(const WorkerContext& context, const TunnelView& tunnel, co
 }  // namespace
 
 template <class Pair>
-[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t Places::*place) const noexcept {
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t TwoPlaces::*place) const noexcept {
   const Pair pair = pair_of<Pair>(m);
-  const Flow& flow = flows_[places_of(pair).*place];
-  Pair known;
-  std::memcpy(&known, &flow.addresses, sizeof known);
-  if (known != pair || flow.from != meta(m).from || flow.verdict.version != version_) return false;
-  meta(m).flow = flow.verdict;
-  return true;
+  return recall_at(m, pair, places_of(pair).*place);
 }
 
-[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t Places::*place) const noexcept {
+[[gnu::always_inline]] inline bool RecentFlows::recall(rte_mbuf* m, size_t TwoPlaces::*place) const noexcept {
   return meta(m).from.family == Family::kIpv4 ? recall<Ipv4Pair>(m, place) : recall<Ipv6Pair>(m, place);
 }
 
 // Where a flow may be written down. If both places are taken, the flow in the first one moves to its other place, and
 // whose that was is forgotten: it will be learnt again, and make room likewise, until all have found a place.
-RecentFlows::Flow& RecentFlows::make_room(Places places) noexcept {
+RecentFlows::Flow& RecentFlows::make_room(TwoPlaces places) noexcept {
   if (is_vacant(places.first)) return flows_[places.first];
   if (is_vacant(places.second)) return flows_[places.second];
   Flow& flow = flows_[places.first];
   Ipv4Pair ipv4;
   std::memcpy(&ipv4, &flow.addresses, sizeof ipv4);
-  const Places its = flow.from.family == Family::kIpv4 ? places_of(ipv4) : places_of(flow.addresses);
+  const TwoPlaces its = flow.from.family == Family::kIpv4 ? places_of(ipv4) : places_of(flow.addresses);
   flows_[its.first == places.first ? its.second : its.first] = flow;
   return flow;
 }
 
 template <class Pair>
 void RecentFlows::keep(rte_mbuf* m) noexcept {
-  if (recall<Pair>(m, &Places::first) || recall<Pair>(m, &Places::second)) return;  // learnt a packet ago
+  if (recall<Pair>(m, &TwoPlaces::first) || recall<Pair>(m, &TwoPlaces::second)) return;  // learnt a packet ago
   const Pair pair = pair_of<Pair>(m);
   Flow& flow = make_room(places_of(pair));
   std::memcpy(&flow.addresses, &pair, sizeof pair);
@@ -170,7 +165,7 @@ void RecentFlows::learn(const WorkerContext& context, std::span<rte_mbuf*> packe
   rte_mbuf* unknown[kMaxBurst];
   size_t count = 0;
   for (rte_mbuf* m : packets)
-    if (!recall(m, &Places::second)) unknown[count++] = m;
+    if (!recall(m, &TwoPlaces::second)) unknown[count++] = m;
   if (count != 0) learn(context, {unknown, count});
   for (rte_mbuf* m : packets) context.peers->prefetch(meta(m).flow.destination_owner);
 }
@@ -179,11 +174,11 @@ void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packet
   rte_mbuf* elsewhere[kMaxBurst];
   unsigned count = 0;
   for (rte_mbuf* m : packets) {
-    if (recall(m, &Places::first)) [[likely]] {
+    if (recall(m, &TwoPlaces::first)) [[likely]] {
       context.peers->prefetch(meta(m).flow.destination_owner);
       continue;
     }
-    rte_prefetch0(&flows_[places_of(m).second]);
+    prefetch_far(&flows_[places_of(m).second]);
     elsewhere[count++] = m;
   }
   if (count != 0) recall_or_learn(context, {elsewhere, count});

@@ -14,8 +14,8 @@
 #include <span>
 #include <type_traits>
 
+#include "dataplane/base/prefetch.h"
 #include "dataplane/pipeline/packet.h"
-#include "dataplane/pipeline/prefetch.h"
 #include "dataplane/session/zero_pages.h"
 
 namespace sluice {
@@ -33,11 +33,19 @@ class RecentFlows {
   // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow. The peers
   // they go to are asked for.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
-  // find() will look at it in a moment. Returns its place.
-  uint32_t prefetch(rte_mbuf* m) const noexcept {
-    const size_t place = places_of(m).first;
-    rte_prefetch0(&flows_[place]);
-    return static_cast<uint32_t>(place);
+  // find() will look at it in a moment.
+  void prefetch(rte_mbuf* m) const noexcept { prefetch_far(&flows_[places_of(m).first]); }
+
+  // For who meets the same flow again and again, and remembers a place for it. The answer that is remembered there, if
+  // it is for this packet: meta.flow. False: it is not, find() has to look for it.
+  bool recall(rte_mbuf* m, uint32_t place) const noexcept {
+    return meta(m).from.family == Family::kIpv4 ? recall_at(m, pair_of<Ipv4Pair>(m), place)
+                                                : recall_at(m, pair_of<Ipv6Pair>(m), place);
+  }
+  // What to remember next, when it is not here: one of its two places.
+  uint32_t other_place(rte_mbuf* m, uint32_t place) const noexcept {
+    const TwoPlaces its = places_of(m);
+    return static_cast<uint32_t>(place == its.first ? its.second : its.first);
   }
   const void* line_of(uint32_t place) const noexcept { return &flows_[place]; }
 
@@ -59,7 +67,7 @@ class RecentFlows {
   static_assert(sizeof(Flow) == 64);
   static constexpr unsigned kPlaceBits = 19;
   static constexpr size_t kFlows = size_t{1} << kPlaceBits;  // 32 MiB
-  struct Places {
+  struct TwoPlaces {
     size_t first, second;
   };
 
@@ -70,17 +78,17 @@ class RecentFlows {
     hash *= kFactor;
     return hash ^ hash >> 32;
   }
-  static Places places_of(uint64_t mixed) noexcept {
+  static TwoPlaces places_of(uint64_t mixed) noexcept {
     const uint64_t hash = mixed * kFactor;
     return {hash >> (64 - kPlaceBits), hash >> (64 - 2 * kPlaceBits) & (kFlows - 1)};
   }
-  static Places places_of(const Ipv4Pair& pair) noexcept { return places_of(mix(pair.both)); }
-  static Places places_of(const Ipv6Pair& pair) noexcept {
+  static TwoPlaces places_of(const Ipv4Pair& pair) noexcept { return places_of(mix(pair.both)); }
+  static TwoPlaces places_of(const Ipv6Pair& pair) noexcept {
     uint64_t hash = 0;
     for (const uint64_t part : pair.parts) hash = mix(hash ^ part);
     return places_of(hash);
   }
-  static Places places_of(rte_mbuf* m) noexcept {
+  static TwoPlaces places_of(rte_mbuf* m) noexcept {
     return meta(m).from.family == Family::kIpv4 ? places_of(pair_of<Ipv4Pair>(m)) : places_of(pair_of<Ipv6Pair>(m));
   }
   template <class Pair>
@@ -91,14 +99,23 @@ class RecentFlows {
     std::memcpy(&pair, rte_pktmbuf_mtod_offset(m, const std::byte*, kSource), sizeof pair);
     return pair;
   }
-  bool recall(rte_mbuf* m, size_t Places::*place) const noexcept;
+  bool recall(rte_mbuf* m, size_t TwoPlaces::*place) const noexcept;
   template <class Pair>
-  bool recall(rte_mbuf* m, size_t Places::*place) const noexcept;
+  bool recall(rte_mbuf* m, size_t TwoPlaces::*place) const noexcept;
+  template <class Pair>
+  [[gnu::always_inline]] inline bool recall_at(rte_mbuf* m, const Pair& pair, size_t place) const noexcept {
+    const Flow& flow = flows_[place];
+    Pair known;
+    std::memcpy(&known, &flow.addresses, sizeof known);
+    if (known != pair || flow.from != meta(m).from || flow.verdict.version != version_) return false;
+    meta(m).flow = flow.verdict;
+    return true;
+  }
   void recall_or_learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
   void learn(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
   template <class Pair>
   void keep(rte_mbuf* m) noexcept;
-  Flow& make_room(Places places) noexcept;
+  Flow& make_room(TwoPlaces places) noexcept;
   bool is_vacant(size_t place) const noexcept { return flows_[place].verdict.version != version_; }
 
   ZeroPages<Flow> flows_{kFlows};

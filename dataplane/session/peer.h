@@ -27,11 +27,11 @@ struct HandoffRing {
   std::atomic<bool> scheduled{false};
 };
 
-// One line is all that packets need of a peer. Senders and receivers write to it now and then: a stamp each tick, and
-// when the traffic turns.
+// The line that packets need of a peer. Senders and receivers write to it now and then: a stamp each tick, and when the
+// traffic turns.
 struct alignas(64) Peer {
   // Written by control, read by workers (acquire pairs with control's release store).
-  std::atomic<Keypair*> current{nullptr};         // the only keypair that is sent under
+  std::atomic<SendingKey*> current{nullptr};      // the only one that is sent under
   std::atomic<const OuterRoute*> outer{nullptr};  // nullptr: no endpoint known
   PeerId id;
   TunnelId tunnel;
@@ -51,22 +51,27 @@ struct alignas(64) Peer {
   std::atomic<int64_t> unanswered_data_sent_since{0};          // 0: nothing unanswered
   std::atomic<int64_t> unacknowledged_data_received_since{0};  // 0: nothing to acknowledge
 
-  // For packets that cross, and for control.
-  alignas(64) uint16_t worker_count = 0;
-  std::unique_ptr<std::atomic<HandoffRing*>[]>
-      handoff;  // [worker_count], entries nullptr until needed; nullptr if one worker
-  // UDP payload bytes as `wg show` counts them (protocol.md section 14), of handshakes and of sessions that are over;
-  // those of a session are in its keypair. Control only.
-  uint64_t rx_bytes = 0;
-  uint64_t tx_bytes = 0;
-
   // Control only.
   void publish_outer(const OuterRoute* route) noexcept {
     outer.store(route, std::memory_order_release);
     outer_serial.fetch_add(1, std::memory_order_release);
   }
 };
-static_assert(sizeof(Peer) == 128);
+static_assert(sizeof(Peer) == 64);
+
+// What there is of a peer besides, elsewhere (PeerTable::rest_of): peers' lines lie side by side.
+struct PeerRest {
+  // For packets that cross.
+  uint16_t worker_count = 0;
+  std::unique_ptr<std::atomic<HandoffRing*>[]>
+      handoff;  // [worker_count], entries nullptr until needed; nullptr if one worker
+  // For those that answer a peer that moves: whose key Peer::current is, stored a moment later.
+  std::atomic<const Keypair*> session{nullptr};
+  // UDP payload bytes as `wg show` counts them (protocol.md section 14), of handshakes and of sessions that are over;
+  // those of a session are in its keypair. Control only.
+  uint64_t rx_bytes = 0;
+  uint64_t tx_bytes = 0;
+};
 
 // Stamps are not stored again within this time: it keeps their cache line shared under load.
 inline constexpr int64_t kStampTick = 1'000'000;  // 1 ms

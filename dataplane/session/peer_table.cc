@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <cassert>
-#include <new>
-
-#include "dataplane/session/poison.h"
 
 namespace sluice {
 
-PeerTable::PeerTable(uint32_t capacity) : places_(capacity), published_((size_t{capacity} + 63) / 64) {}
-
 PeerTable::~PeerTable() {
   std::sort(free_.begin(), free_.end());
-  for (uint32_t slot = 0; slot < generations_.size(); ++slot)
-    std::binary_search(free_.begin(), free_.end(), slot) ? permit(&places_[slot], sizeof(Place))
-                                                         : peer_in(slot)->~Peer();
+  for (uint32_t slot = 0; slot < generations_.size(); ++slot) {
+    if (std::binary_search(free_.begin(), free_.end(), slot)) continue;
+    peers_.withdraw(slot);
+    peers_.destroy(slot);
+    rests_.destroy(slot);
+  }
 }
 
 Peer* PeerTable::find(PeerId id) const noexcept {
@@ -23,7 +21,7 @@ Peer* PeerTable::find(PeerId id) const noexcept {
 }
 
 Peer* PeerTable::make() {
-  if (free_.empty() && generations_.size() == places_.size()) return nullptr;
+  if (free_.empty() && generations_.size() == peers_.size()) return nullptr;
   uint32_t slot;
   if (free_.empty()) {
     slot = static_cast<uint32_t>(generations_.size());
@@ -32,32 +30,34 @@ Peer* PeerTable::make() {
     slot = free_.back();
     free_.pop_back();
   }
-  permit(&places_[slot], sizeof(Place));
-  Peer* peer = new (&places_[slot]) Peer;
-  peer->id = {slot, ++generations_[slot]};
-  return peer;
+  Peer& peer = peers_.make(slot);
+  peer.id = {slot, ++generations_[slot]};
+  rests_.make(slot);
+  return &peer;
 }
 
-void PeerTable::publish(const Peer& peer) noexcept {
-  const uint32_t slot = peer.id.slot;
-  assert(peer_in(slot) == &peer && at(slot) == nullptr);
-  published_[slot / 64].fetch_or(uint64_t{1} << slot % 64,
-                                 std::memory_order_release);  // pairs with the acquire in at()
+void PeerTable::publish(const Peer& peer) noexcept { peers_.publish(peer.id.slot); }
+
+void PeerTable::begin_session(Peer& peer, Keypair* keypair) noexcept {
+  // Release: pairs with the workers' acquire loads.
+  peer.current.store(keypair != nullptr ? keypair->sending.get() : nullptr, std::memory_order_release);
+  rest_of(peer).session.store(keypair, std::memory_order_release);
 }
 
 void PeerTable::withdraw(PeerId id) noexcept {
-  if (find(id) != nullptr)
-    published_[id.slot / 64].fetch_and(~(uint64_t{1} << id.slot % 64), std::memory_order_release);
+  if (find(id) != nullptr) peers_.withdraw(id.slot);
 }
 
 void PeerTable::destroy(Peer& peer) noexcept {
   const uint32_t slot = peer.id.slot;
-  assert(peer_in(slot) == &peer && at(slot) == nullptr);
-  peer.~Peer();
-  forbid(&places_[slot], sizeof(Place));
+  assert(&peers_.at(slot) == &peer);
+  peers_.destroy(slot);
+  rests_.destroy(slot);
   free_.push_back(slot);
 }
 
-size_t PeerTable::bytes_in_use() const noexcept { return (generations_.size() - free_.size()) * sizeof(Place); }
+size_t PeerTable::bytes_in_use() const noexcept {
+  return (generations_.size() - free_.size()) * (sizeof(Peer) + sizeof(PeerRest));
+}
 
 }  // namespace sluice

@@ -1,10 +1,14 @@
-// Receiver index -> Keypair, directly mapped: local indices are drawn at random such that their low bits name a free
-// slot, so a look-up is one load and one compare, without probing. Workers read under RCU; control is the only writer.
+// Receiver index -> ReceivingKey, directly mapped: local indices are drawn at random such that their slot is free, so a
+// look-up is a bit and a compare, without probing, and the key lies in its slot: who sees an index knows where to look,
+// before any memory was. Workers read under RCU; control is the only writer.
 //
 // The table is the only place that hands out local indices; handshakes in progress reserve theirs here too, so
 // indices are unique over handshakes and keypairs (protocol.md section 8), and a keypair inherits its handshake's
 // index. The lowest bits of an index name a worker, as many as it takes to tell them apart: a port that steers
 // (port/steering.h) delivers what carries the index to that worker.
+//
+// The slots in use are kept together, in the first part of the table that has room for them: few pages. An index does
+// not show that, all bits of it but the worker's are random.
 #pragma once
 
 #include <atomic>
@@ -15,7 +19,7 @@
 
 #include "dataplane/base/random.h"
 #include "dataplane/session/keypair.h"
-#include "dataplane/session/zero_pages.h"
+#include "dataplane/session/places.h"
 
 namespace sluice {
 
@@ -24,33 +28,50 @@ class SessionTable {
   // Slots: a power of two, at least twice the indices in use at once (memory is touched only where used). Where the
   // number of workers is none, those of names that no worker has stay empty: twice as many.
   SessionTable(uint32_t slots, Rng& rng, uint16_t workers = 1);
+  ~SessionTable();  // and of all keys in it
 
   // The bits of an index that name a worker.
   static constexpr uint32_t worker_mask(uint16_t workers) noexcept { return std::bit_ceil(uint32_t{workers}) - 1; }
 
   // Workers: nullptr if no keypair has this index (also when it belongs to a handshake in progress).
-  Keypair* find(uint32_t index) const noexcept;
-  // find_burst() will ask for it in a moment.
-  void prefetch(uint32_t index) const noexcept { __builtin_prefetch(&slots_[index & mask_]); }
-  // Burst form: asks for all keypairs before it looks at one. found[i] belongs to indices[i].
-  void find_burst(std::span<const uint32_t> indices, std::span<Keypair*> found) const noexcept;
+  ReceivingKey* find(uint32_t index) const noexcept {
+    ReceivingKey* key = keys_.find(slot_of(index));
+    return key != nullptr && key->local_index == index ? key : nullptr;
+  }
+  // find() will be asked for it in a moment.
+  void prefetch(uint32_t index) const noexcept { keys_.prefetch(slot_of(index)); }
+  // Of a key that was found.
+  Keypair& keypair_of(const ReceivingKey& key) const noexcept { return *keypairs_[slot_of(key.local_index)]; }
+
+  uint32_t slot_of(uint32_t index) const noexcept { return (index ^ scatter(index)) & mask_; }
 
   // Control only.
-  // Names `worker` and is random otherwise, its slot now taken. nullopt: no free slot was met; at half load that is as
-  // likely as guessing a key.
+  // Names `worker` and is random otherwise, its slot now taken, by a key that is not published. nullopt: no free slot
+  // was met; at half load that is as likely as guessing a key.
   std::optional<uint32_t> reserve_index(WorkerId worker = WorkerId{0}) noexcept;
-  void publish(Keypair* keypair) noexcept;      // at keypair->local_index, which was reserved
+  ReceivingKey& reserved(uint32_t index) const noexcept { return keys_.at(slot_of(index)); }
+  void publish(Keypair& keypair) noexcept;      // its receiving key is a reserved one
   void withdraw(uint32_t index) noexcept;       // not found any more, the slot stays taken until release
   void release_index(uint32_t index) noexcept;  // after the grace period (or a handshake that came to nothing)
+  size_t bytes_in_use() const noexcept;         // of the slots that are kept together
 
  private:
+  // Bits for a slot made of those above: added to an index they give its slot, and the other way round.
+  uint32_t scatter(uint32_t index) const noexcept {
+    constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
+    return static_cast<uint32_t>((index & ~mask_) * kFactor >> 32) & mask_ & ~worker_mask_;
+  }
+  std::optional<uint32_t> draw_index(WorkerId worker) noexcept;
   bool is_taken(uint32_t slot) const noexcept { return ((taken_[slot / 64] >> (slot % 64)) & 1) != 0; }
 
-  uint32_t mask_;
-  uint32_t worker_mask_;
+  const uint32_t mask_;
+  const uint32_t worker_mask_;
   Rng& rng_;
-  ZeroPages<std::atomic<Keypair*>> slots_;  // [mask_ + 1]
-  ZeroPages<uint64_t> taken_;               // one bit per slot; control only
+  Places<ReceivingKey> keys_;     // [mask_ + 1]
+  ZeroPages<Keypair*> keypairs_;  // whose they are
+  ZeroPages<uint64_t> taken_;     // one bit per slot; control only
+  uint32_t together_;             // slots up to this one are handed out; control only
+  uint32_t in_use_ = 0;           // control only
 };
 
 }  // namespace sluice

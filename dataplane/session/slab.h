@@ -1,4 +1,4 @@
-// Memory for the objects that a packet leads its worker to: keypairs, outer routes. With 100,000 peers each of
+// Memory for the objects that a packet leads its worker to: sending keys, outer routes. With 100,000 peers each of
 // them has long left the caches when it is met, so objects of one type lie close together, in huge pages. What is
 // released is kept for the next object of the type. Any thread; in practice control's.
 #pragma once

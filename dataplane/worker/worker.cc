@@ -282,8 +282,10 @@ unsigned Worker::State::drain_handoffs() noexcept {
   unsigned handled = n;
   for (const PeerId id : std::span(ready, n)) {
     Peer* peer = parts.peers->find(id);
-    if (peer == nullptr || peer->handoff == nullptr) continue;  // gone: control frees what its rings hold
-    HandoffRing* handoff = peer->handoff[parts.id.value].load(std::memory_order_acquire);
+    if (peer == nullptr) continue;  // gone: control frees what its rings hold
+    const PeerRest& rest = parts.peers->rest_of(*peer);
+    if (rest.handoff == nullptr) continue;
+    HandoffRing* handoff = rest.handoff[parts.id.value].load(std::memory_order_acquire);
     if (handoff != nullptr) handled += drain(*peer, *handoff);
   }
   return handled;

@@ -132,28 +132,30 @@ PeerControl& Gateway::add_host_peer(uint32_t number) {
 
 Session Gateway::open_session(PeerControl& peer) {
   Contact& contact = wireguard_->contact(peer);
+  SessionTable& sessions = dataplane_->sessions();
   if (contact.current) {
-    dataplane_->sessions().withdraw(contact.current->local_index);
-    dataplane_->sessions().release_index(contact.current->local_index);
+    const uint32_t index = contact.current->receiving.local_index;
+    sessions.withdraw(index);
+    contact.current.reset();
+    sessions.release_index(index);
   }
-  auto keypair = std::make_unique<Keypair>();
-  keypair->peer = peer.shared;
-  keypair->tunnel = keypair->peer->tunnel;
-  keypair->local_index = dataplane_->sessions().reserve_index().value();
-  keypair->remote_index = rng_.next_u32();
+  auto keypair = std::make_unique<Keypair>(sessions.reserved(sessions.reserve_index().value()));
+  keypair->receiving.peer = peer.shared;
+  keypair->receiving.tunnel = keypair->receiving.peer->tunnel;
+  keypair->sending->remote_index = rng_.next_u32();
   keypair->set_birth(clock_.now());
-  keypair->confirmed = true;
-  keypair->owner = WorkerId{0};
-  rng_.fill(keypair->send_key.bytes());
-  rng_.fill(keypair->receive_key.bytes());
-  Session session{.send_key = keypair->receive_key.clone(),
-                  .receive_key = keypair->send_key.clone(),
-                  .index = keypair->local_index,
-                  .remote_index = keypair->remote_index,
+  keypair->receiving.confirmed = true;
+  keypair->receiving.owner = WorkerId{0};
+  rng_.fill(keypair->sending->secret.bytes());
+  rng_.fill(keypair->receiving.secret.bytes());
+  Session session{.send_key = keypair->receiving.secret.clone(),
+                  .receive_key = keypair->sending->secret.clone(),
+                  .index = keypair->receiving.local_index,
+                  .remote_index = keypair->sending->remote_index,
                   .endpoint = peer.at.remote,
                   .keypair = keypair.get()};
-  dataplane_->sessions().publish(keypair.get());
-  peer.shared->current.store(keypair.get(), std::memory_order_release);
+  sessions.publish(*keypair);
+  dataplane_->peers().begin_session(*peer.shared, keypair.get());
   contact.current = std::move(keypair);
   contact.timers.session_derived(clock_.now());
   contact.timers.handshake_complete();

@@ -32,8 +32,8 @@ double footprint(Dataplane& dataplane) {
   const auto heap = mallinfo2();
   rte_malloc_socket_stats dpdk{};
   rte_malloc_get_socket_stats(0, &dpdk);
-  return static_cast<double>(heap.uordblks + heap.hblkhd + dataplane.peers().bytes_in_use() + Slab::bytes_in_use() +
-                             dpdk.heap_allocsz_bytes);
+  return static_cast<double>(heap.uordblks + heap.hblkhd + dataplane.peers().bytes_in_use() +
+                             dataplane.sessions().bytes_in_use() + Slab::bytes_in_use() + dpdk.heap_allocsz_bytes);
 }
 
 // A gateway's configuration with that many peers, each a single host. One more allowed IP for the last one if asked.

@@ -3,14 +3,13 @@
 // hold. With more, every packet meets a keypair, a peer, an outer route, an entry of the session table, allowed IPs and
 // flows that left the caches long ago. What memory takes for that whoever asks is measured beside it: the lines of the
 // sessions of a burst, asked for together and then read, and nothing else.
-#include <rte_prefetch.h>
-
 #include <algorithm>
 #include <array>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "dataplane/base/prefetch.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/path_runs.h"
 #include "tests/support/seeded_rng.h"
@@ -48,7 +47,7 @@ class Crowd {
     const size_t first = (next_ + order_.size() / 2) % (order_.size() - kBurstPackets + 1) * per_packet;
     const std::span burst(lines.data() + first, kBurstPackets * per_packet);
     return time_ns([&] {
-             for (const void* line : burst) rte_prefetch0(line);
+             for (const void* line : burst) prefetch_far(line);
              for (const void* line : burst) static_cast<void>(*static_cast<const volatile std::byte*>(line));
            }) /
            kBurstPackets;
@@ -57,13 +56,14 @@ class Crowd {
   uint32_t peers() const { return static_cast<uint32_t>(order_.size()); }
 
  private:
-  // What no way of keeping sessions does without: of the peer a line; to send, of its route one and of the keypair what
-  // is sent with; to receive, of the keypair what is received with, which with the replay window are three.
+  // What no way of keeping sessions does without: of the peer a line; to send, of its route one and one to send under;
+  // to receive, the two to receive under.
   void add_lines(const Keypair& keypair) {
-    const Peer& peer = *keypair.peer;
+    const ReceivingKey& receiving = keypair.receiving;
+    const Peer& peer = *receiving.peer;
     const OuterRoute& route = *peer.outer.load();
-    to_send_.insert(to_send_.end(), {&peer, &route.state, &keypair.send_counter});
-    to_receive_.insert(to_receive_.end(), {&peer, &keypair, &keypair.confirmed, keypair.replay.word_of(0)});
+    to_send_.insert(to_send_.end(), {&peer, &route.state, keypair.sending.get()});
+    to_receive_.insert(to_receive_.end(), {&peer, &receiving, &receiving.heard});
   }
 
   std::vector<Session> sessions_;

@@ -77,13 +77,13 @@ TEST_F(Handoff, SessionThatIsGoneMeanwhile) {
 
 TEST_F(Handoff, NothingCrossesTwice) {
   bench.receive(messages(0, 1), kWan, 0);
-  session.keypair->owner = WorkerId(0);  // as if the index had gone to a new keypair
+  session.keypair->receiving.owner = WorkerId(0);  // as if the index had gone to a new keypair
   bench.take_handed_off(1);
   EXPECT_EQ(bench.drops(), (Drops{{"handoff_stale", 1}}));
 }
 
 TEST_F(Handoff, PeerWithoutARing) {
-  bench.peer().handoff[1] = nullptr;
+  bench.rest_of(bench.peer()).handoff[1] = nullptr;
   bench.receive(messages(0, 1), kWan, 0);
   EXPECT_EQ(bench.drops(), (Drops{{"handoff_stale", 1}}));
 }

@@ -50,7 +50,8 @@ class Inbound : public testing::TestWithParam<std::string_view> {
     bool operator==(const State&) const = default;
   };
   State state() {
-    return {session.keypair->rx_bytes, session.keypair->replay.received(), bench.peer().last_received_any};
+    return {session.keypair->receiving.bytes, session.keypair->receiving.window.received(),
+            bench.peer().last_received_any};
   }
   void expect_silent(const Octets& frame, const char* reason) {
     const State before = state();
@@ -147,8 +148,8 @@ TEST_P(Inbound, MalformedDataVectorsEachAtTheirStage) {  // M-01
     SCOPED_TRACE(vector["id"].get<std::string>());
     PipelineBench fresh(1, GetParam());
     RemoteSession& victim = fresh.add_session(fresh.peer(), {.initiator = false, .index = file["receiver_index"]});
-    std::memcpy(victim.keypair->receive_key.data(), key.data(), key.size());
-    victim.send_key = victim.keypair->receive_key.clone();
+    std::memcpy(victim.keypair->receiving.secret.data(), key.data(), key.size());
+    victim.send_key = victim.keypair->receiving.secret.clone();
     fresh.receive_message(from_hex(vector["message"].get<std::string>()));
     const std::string stage = vector["dropped_at"];
     const bool authentic = stage.empty() || stage.starts_with("inner") || stage == "source";
@@ -178,13 +179,13 @@ TEST_P(Inbound, DataVectorsAreOpened) {  // D-01
     SCOPED_TRACE(vector["id"].get<std::string>());
     PipelineBench fresh(1, GetParam());
     RemoteSession& victim = fresh.add_session(fresh.peer(), {.index = file["receiver_index"]});
-    std::memcpy(victim.keypair->receive_key.data(), key.data(), key.size());
+    std::memcpy(victim.keypair->receiving.secret.data(), key.data(), key.size());
     const std::string plaintext = vector["plaintext"];
     const Octets inner = from_hex(plaintext);
     fresh.receive_message(from_hex(vector["message"].get<std::string>()));
     const Drops malformed{{"inner_malformed", 1}};  // too short for an IP packet: tests the cipher only
     EXPECT_EQ(fresh.drops(), inner.size() >= 20 || inner.empty() ? Drops{} : malformed);
-    EXPECT_EQ(victim.keypair->replay.received(), std::stoull(vector["counter"].get<std::string>()) + 1);
+    EXPECT_EQ(victim.keypair->receiving.window.received(), std::stoull(vector["counter"].get<std::string>()) + 1);
     const auto punted = fresh.punted();
     if (inner.size() >= 20 && punted.size() == 1) {
       EXPECT_EQ(hex(punted[0].bytes), plaintext);
@@ -255,7 +256,7 @@ TEST_P(Inbound, KeepaliveCountsItsBytesAndDeliversNothing) {  // D-24
   bench.receive({bench.datagram(session.seal(0, to_host())), bench.datagram(session.seal(1, {})),
                  bench.datagram(session.seal(2, to_host()))});
   EXPECT_EQ(bench.transmitted(kLan).size(), 2u);
-  EXPECT_EQ(session.keypair->rx_bytes, 2 * (to_host().size() + 32) + 32);
+  EXPECT_EQ(session.keypair->receiving.bytes, 2 * (to_host().size() + 32) + 32);
   EXPECT_EQ(bench.drops(), Drops{});
 }
 
@@ -273,7 +274,7 @@ TEST_P(Inbound, EveryOwnerOfASharedPrefixMaySendFromIt) {
 TEST_P(Inbound, RxCountsOnlyWhatMayComeFromThePeer) {
   bench.receive_message(session, 0, PacketBuilder(8).ipv4("10.3.0.1", kInUs));
   expect_drop("inner_source");
-  EXPECT_EQ(session.keypair->rx_bytes, 0u);
+  EXPECT_EQ(session.keypair->receiving.bytes, 0u);
   EXPECT_NE(bench.peer().last_received_any, 0);
 }
 
@@ -438,7 +439,7 @@ TEST_P(Inbound, KeepaliveConfirmsAResponderKeypairOnce) {  // H-18
   const std::vector<Event> events = bench.events();
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].kind, EventKind::kKeyConfirmed);
-  EXPECT_EQ(events[0].index, next.keypair->local_index);
+  EXPECT_EQ(events[0].index, next.keypair->receiving.local_index);
   bench.receive_message(next, 1, {});
   EXPECT_TRUE(bench.events().empty());
 }
@@ -447,7 +448,7 @@ TEST_P(Inbound, ForbiddenSourceConfirmsAllTheSame) {  // H-19
   RemoteSession& next = bench.add_session(bench.peer(), {.initiator = false, .current = false});
   bench.receive_message(next, 0, PacketBuilder(8).ipv4("10.3.0.1", kInUs));
   expect_drop("inner_source");
-  EXPECT_TRUE(next.keypair->confirmed);
+  EXPECT_TRUE(next.keypair->receiving.confirmed);
 }
 
 TEST_P(Inbound, ConfirmationIsPostedUntilTheRingTakesIt) {
@@ -455,10 +456,10 @@ TEST_P(Inbound, ConfirmationIsPostedUntilTheRingTakesIt) {
   while (bench.mailbox().post_event({})) {
   }
   bench.receive_message(next, 0, {});
-  EXPECT_FALSE(next.keypair->confirmed);
+  EXPECT_FALSE(next.keypair->receiving.confirmed);
   bench.events();
   bench.receive_message(next, 1, {});
-  EXPECT_TRUE(next.keypair->confirmed);
+  EXPECT_TRUE(next.keypair->receiving.confirmed);
   const auto events = kinds(bench.events());
   EXPECT_EQ(std::count(events.begin(), events.end(), EventKind::kKeyConfirmed), 1);
 }
@@ -493,7 +494,7 @@ TEST_P(Inbound, KeypairExpiresAt180Seconds) {  // T-11
 }
 
 TEST_P(Inbound, WithdrawnKeypairReceivesNothing) {
-  session.keypair->can_receive = false;
+  session.keypair->receiving.usable = false;
   expect_silent(bench.datagram(session.seal(0, to_us())), "data_key_expired");
 }
 
@@ -504,7 +505,7 @@ TEST_P(Inbound, TunnelThatIsDownReceivesNothing) {
 
 TEST_P(Inbound, AnotherPeersIndexDoesNotAuthenticate) {  // M-10
   RemoteSession& other = bench.add_session(bench.add_peer({"10.4.0.0/16"}, "198.51.100.4"));
-  expect_silent(bench.datagram(data_message(session.send_key, other.keypair->local_index, 0, to_us())),
+  expect_silent(bench.datagram(data_message(session.send_key, other.keypair->receiving.local_index, 0, to_us())),
                 "data_authentication");
 }
 
@@ -534,7 +535,7 @@ TEST_P(Inbound, InnerHeadersAreCheckedBeforeTheyAreForwarded) {
   short_header[0] = std::byte{0x44};
   bench.receive_message(session, 1, short_header);
   expect_drop("inner_malformed");
-  EXPECT_EQ(session.keypair->rx_bytes, 2 * (wrong_sum.size() + 32));  // the tunnel has nothing to say about them
+  EXPECT_EQ(session.keypair->receiving.bytes, 2 * (wrong_sum.size() + 32));  // the tunnel has nothing to say about them
 }
 
 TEST_P(Inbound, OneBadTagInABurstSpoilsNoOther) {

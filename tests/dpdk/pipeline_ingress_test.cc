@@ -35,10 +35,10 @@ class Ingress : public testing::Test {
   void expect_punt(const Octets& frame) { expect_punt(frame, frame.size()); }
   // The frame holds the session's keepalive, and it arrives.
   void expect_keepalive(const Octets& frame) {
-    const uint64_t before = session.keypair->rx_bytes;
+    const uint64_t before = session.keypair->receiving.bytes;
     bench.receive(frame);
     EXPECT_EQ(bench.drops(), Drops{});
-    EXPECT_EQ(session.keypair->rx_bytes, before + kDataOverhead);
+    EXPECT_EQ(session.keypair->receiving.bytes, before + kDataOverhead);
     EXPECT_TRUE(bench.punted().empty());
     bench.events();
   }
@@ -383,10 +383,10 @@ TEST_F(VlanIngress, OtherVlansAreNobodys) {
 }
 
 TEST_F(VlanIngress, WireguardInAVlan) {  // D-18
-  const uint64_t before = session.keypair->rx_bytes;
+  const uint64_t before = session.keypair->receiving.bytes;
   bench.receive(tagged(bench.datagram(session.seal(counter++, {})), 20));
   EXPECT_EQ(bench.drops(), Drops{});
-  EXPECT_EQ(session.keypair->rx_bytes, before + kDataOverhead);
+  EXPECT_EQ(session.keypair->receiving.bytes, before + kDataOverhead);
 }
 
 // In one burst, from one address: where each message arrived counts.
@@ -396,7 +396,7 @@ TEST_F(VlanIngress, AMessagesSourceIsJudgedByItsOwnPort) {
   bench.published().checks_reverse_path = true;
   for (const PortId port : {kWan, kLan}) bench.published().ports[port.value].reverse_path = ReversePath::kSamePort;
   const auto message = [&] { return bench.datagram(session.seal(counter++, {})); };
-  const auto received = [&] { return session.keypair->rx_bytes.load(); };
+  const auto received = [&] { return session.keypair->receiving.bytes.load(); };
   const uint64_t before = received();
   bench.receive({message(), tagged(message(), 20)});
   EXPECT_EQ(bench.drops(), (Drops{{"reverse_path", 1}}));

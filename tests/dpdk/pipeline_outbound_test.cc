@@ -57,7 +57,7 @@ TEST_P(Outbound, SealsWhatItForwards) {
     ASSERT_EQ(frames.size(), 1u);
     const size_t headers = ipv4 ? 42 : 62;
     const Octets message(frames[0].begin() + static_cast<ptrdiff_t>(headers), frames[0].end());
-    EXPECT_EQ(header_of(message).receiver_index.host(), session.keypair->remote_index);
+    EXPECT_EQ(header_of(message).receiver_index.host(), session.keypair->sending->remote_index);
     EXPECT_EQ(header_of(message).counter.host(), ipv4 ? 0u : 1u);
     EXPECT_EQ(session.open(message), padded(packet(64, {.ttl = 63}), 96));
     PacketBuilder expected(message);
@@ -150,7 +150,7 @@ TEST_P(Outbound, CountersFollowTheOrderOnTheWire) {  // D-09
     const DataHeader& header = header_of(messages[i]);
     EXPECT_EQ(header.counter.host(), next[header.receiver_index.host()]++);
     const RemoteSession& to = i % 3 == 0 ? other_session : session;
-    ASSERT_EQ(header.receiver_index.host(), to.keypair->remote_index);
+    ASSERT_EQ(header.receiver_index.host(), to.keypair->sending->remote_index);
     const auto inner = to.open(messages[i]);
     ASSERT_TRUE(inner);
     EXPECT_EQ(inner_length(*inner), 20 + i);
@@ -280,8 +280,8 @@ TEST_P(Outbound, NothingUnderAnUnconfirmedKey) {  // H-16
   send();
   EXPECT_TRUE(bench.messages_to_peer().empty());
   EXPECT_EQ(bench.staged().packets(), 1u);
-  bench.receive_message(next, 0, {});   // X confirms
-  bench.peer().current = next.keypair;  // control promotes
+  bench.receive_message(next, 0, {});  // X confirms
+  bench.promote(next);
   bench.run(flush_staged, bench.peer().id);
   const auto messages = bench.messages_to_peer();
   ASSERT_EQ(messages.size(), 1u);
@@ -332,7 +332,7 @@ TEST_P(Outbound, KeyOf180SecondsSendsNothing) {  // T-11
 TEST_P(Outbound, RekeysAfterTooManyMessagesInEitherRole) {  // T-15
   for (const bool initiator : {true, false}) {
     RemoteSession& session = bench.add_session(bench.peer(), {.initiator = initiator});
-    session.keypair->send_counter = kRekeyAfterMessages;
+    session.keypair->sending->counter = kRekeyAfterMessages;
     send();
     EXPECT_TRUE(bench.events().empty());
     send();
@@ -343,7 +343,7 @@ TEST_P(Outbound, RekeysAfterTooManyMessagesInEitherRole) {  // T-15
 
 TEST_P(Outbound, NothingIsSentBeyondTheLastCounter) {  // T-16
   RemoteSession& session = bench.add_session(bench.peer());
-  session.keypair->send_counter = kRejectAfterMessages - 2;
+  session.keypair->sending->counter = kRejectAfterMessages - 2;
   send({frame(1), frame(2), frame(3), frame(4)});
   const auto messages = bench.messages_to_peer();
   ASSERT_EQ(messages.size(), 2u);
@@ -361,7 +361,7 @@ TEST_P(Outbound, NothingIsSentBeyondTheLastCounter) {  // T-16
 }
 
 TEST_P(Outbound, WithdrawnKeySendsNothing) {
-  bench.add_session(bench.peer()).keypair->can_send = false;
+  bench.add_session(bench.peer()).keypair->sending->usable = false;
   send();
   EXPECT_EQ(bench.staged().packets(), 1u);
 }
@@ -395,7 +395,7 @@ TEST_P(Outbound, ARoutesGatewayChoosesAmongThePeersOfAPrefix) {
   bench.share("10.8.0.0/15", {&bench.peer(), &near, &late});
   NextHop& hop = bench.hop_to("10.0.0.0/8");
   hop = {.action = NextHop::Action::kTunnel, .mtu = 1420, .tunnel = kTunnel};
-  const auto sent = [](const Peer& peer) { return peer.current.load()->send_counter.load(); };
+  const auto sent = [](const Peer& peer) { return peer.current.load()->counter.load(); };
   const auto sent_to = [&](Peer& peer, const char* to) {
     const uint64_t before = sent(peer);
     send(PacketBuilder(64).udp(1000, 2000).ipv4(kHost, to).ethernet(kLanMac, kHostMac));
@@ -480,7 +480,7 @@ TEST_P(Outbound, KeepaliveIsEmptyAndNotEct) {  // D-24, T-06
   ASSERT_EQ(frames[0].size(), 42u + 32u);
   EXPECT_EQ(frames[0][15], std::byte{0});
   EXPECT_EQ(session.open(std::span(frames[0]).subspan(42)), Octets{});
-  EXPECT_EQ(session.keypair->tx_bytes, 32u);
+  EXPECT_EQ(session.keypair->sending->bytes, 32u);
   EXPECT_EQ(bench.peer().unanswered_data_sent_since, 0);
   EXPECT_NE(bench.peer().last_sent_any, 0);
 }
@@ -506,8 +506,8 @@ TEST_P(Outbound, StampsAndCountersOfWhatWasSent) {
   peer.unacknowledged_data_received_since = 5;
   peer.need_another_keepalive = true;
   send({frame(), frame()});
-  EXPECT_EQ(session.keypair->send_counter, 2u);
-  EXPECT_EQ(session.keypair->tx_bytes, 2u * (96 + 32));
+  EXPECT_EQ(session.keypair->sending->counter, 2u);
+  EXPECT_EQ(session.keypair->sending->bytes, 2u * (96 + 32));
   EXPECT_EQ(peer.last_sent_any, bench.worker().now.ns);
   EXPECT_EQ(peer.unanswered_data_sent_since, bench.worker().now.ns);
   EXPECT_EQ(peer.unacknowledged_data_received_since, 0);
@@ -524,9 +524,15 @@ TEST_P(Outbound, SplitsOuterPacketsThatThePathIsTooNarrowFor) {
   RemoteSession& session = bench.add_session(bench.peer());
   for (const char* endpoint : {"198.51.100.2", "2001:db8::2"}) {
     bench.set_endpoint(bench.peer(), endpoint);
-    bench.outer_of(bench.peer()).mtu = 1280;
     const bool ipv4 = endpoint[0] == '1';
-    send(frame(1392));
+    const uint16_t inner_mtu = ipv4 ? 1220 : 1200;
+    bench.outer_of(bench.peer()).mtu = 1280;
+    bench.outer_of(bench.peer()).inner_mtu = inner_mtu;
+    // What IPv6 promises every sender.
+    const auto inner = [](uint8_t hop_limit) -> Octets {
+      return PacketBuilder(1240).ipv6("fd01::2", "fd02::2", {.hop_limit = hop_limit});
+    };
+    send(PacketBuilder(inner(64)).ethernet(kLanMac, kHostMac));
     const auto frames = bench.transmitted(kWan);
     ASSERT_EQ(frames.size(), 2u);
     Octets datagram;
@@ -538,7 +544,9 @@ TEST_P(Outbound, SplitsOuterPacketsThatThePathIsTooNarrowFor) {
       datagram.insert(datagram.end(), fragment.begin() + (ipv4 ? 34 : 62), fragment.end());
     }
     const Octets message(datagram.begin() + 8, datagram.end());
-    EXPECT_EQ(session.open(message), padded(packet(1392, {.ttl = 63}), 1420));
+    Octets expected = inner(63);
+    expected.resize(padded_size(expected.size(), inner_mtu));
+    EXPECT_EQ(session.open(message), expected);
     // The checksum spans the whole datagram.
     const IpAddress from = *parse_address(ipv4 ? "198.51.100.1" : "2001:db8::1");
     EXPECT_EQ(transport_checksum(from, *parse_address(endpoint), kProtocolUdp, datagram), 0);

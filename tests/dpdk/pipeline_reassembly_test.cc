@@ -232,7 +232,7 @@ TEST(Reassembled, AtomicFragmentsNeedNobody) {
                     .ipv6(kX6, kUs6, {.next_header = kProtocolIpv6Fragment})
                     .ethernet(kWanMac, kRouterMac));
   EXPECT_EQ(bench.drops(), Drops{});
-  EXPECT_EQ(session.keypair->rx_bytes, kDataOverhead);
+  EXPECT_EQ(session.keypair->receiving.bytes, kDataOverhead);
   bench.events();
 }
 

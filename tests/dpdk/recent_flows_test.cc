@@ -168,6 +168,33 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
   EXPECT_GT(different.size(), 500u);  // it was worth asking
 }
 
+// Whoever looks at a place is answered as by who looks for the flow, or not at all.
+TEST_F(RecentFlowsTest, RecallAsTheyAnswer) {
+  unsigned asked = 0, recalled = 0, recalled_by_others = 0;
+  for (int round = 0; round < 10; ++round) {
+    publish();
+    for (int burst = 0; burst < 50; ++burst) {
+      for (rte_mbuf* m : packets_) write(m);
+      remembering_->find(*context_, packets_);
+      for (size_t i = 0; i < packets_.size(); ++i) {
+        rte_mbuf *const m = packets_[i], *const other = packets_[(i + 1) % packets_.size()];
+        const FlowVerdict answer = meta(m).flow, others = meta(other).flow;
+        uint32_t place = remembering_->other_place(m, UINT32_MAX);
+        if (!remembering_->recall(m, place)) place = remembering_->other_place(m, place);
+        ++asked;
+        recalled += remembering_->recall(m, place);
+        ASSERT_EQ(as_tuple(meta(m).flow), as_tuple(answer));
+        recalled_by_others += remembering_->recall(other, place);
+        ASSERT_EQ(as_tuple(meta(other).flow), as_tuple(others));
+      }
+    }
+    remembering_->forget();
+    for (rte_mbuf* m : packets_) ASSERT_FALSE(remembering_->recall(m, remembering_->other_place(m, UINT32_MAX)));
+  }
+  EXPECT_GT(recalled, asked / 2);  // all but those that take a group of next hops
+  EXPECT_LT(recalled_by_others, asked / 10);
+}
+
 // As many flows as fill a third of the places: after some rounds each of them has found one, whatever the addresses
 // that networks have in common make of their hashes.
 TEST_F(RecentFlowsTest, RememberManyFlowsOfManyNetworks) {

@@ -213,9 +213,10 @@ class HandoffTest : public WorkerTest {
     handoff_.ring = rte_ring_create("handoff", 128, SOCKET_ID_ANY, RING_F_SC_DEQ | RING_F_EXACT_SZ);
     ASSERT_NE(handoff_.ring, nullptr);
     peer_ = plane_->peers().make();
-    peer_->worker_count = 2;
-    peer_->handoff = std::make_unique<std::atomic<HandoffRing*>[]>(2);
-    peer_->handoff[1] = &handoff_;
+    PeerRest& rest = plane_->peers().rest_of(*peer_);
+    rest.worker_count = 2;
+    rest.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(2);
+    rest.handoff[1] = &handoff_;
     plane_->peers().publish(*peer_);
   }
   void TearDown() override { rte_ring_free(handoff_.ring); }

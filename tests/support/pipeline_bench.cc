@@ -86,7 +86,7 @@ uint16_t MemoryPort::transmit(uint16_t, rte_mbuf** burst, uint16_t n) noexcept {
 }
 
 Octets RemoteSession::seal(uint64_t counter, const Octets& plaintext) const {
-  return data_message(send_key, keypair->local_index, counter, plaintext);
+  return data_message(send_key, keypair->receiving.local_index, counter, plaintext);
 }
 
 std::optional<Octets> RemoteSession::open(std::span<const std::byte> message) const {
@@ -226,14 +226,15 @@ NextHop& PipelineBench::hop_to(std::string_view text) {
 Peer& PipelineBench::add_peer(const std::vector<std::string>& allowed_ips, std::string_view endpoint_address) {
   Peer& peer = *peers_.make();
   peer.tunnel = kTunnel;
-  peer.worker_count = static_cast<uint16_t>(workers_.size());
+  PeerRest& rest = peers_.rest_of(peer);
+  rest.worker_count = static_cast<uint16_t>(workers_.size());
   if (workers_.size() > 1) {
-    peer.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(workers_.size());
+    rest.handoff = std::make_unique<std::atomic<HandoffRing*>[]>(workers_.size());
     for (size_t w = 0; w < workers_.size(); ++w) {
       handoffs_.push_back(std::make_unique<HandoffRing>());
       const std::string name = "handoff-" + std::to_string(reinterpret_cast<uintptr_t>(handoffs_.back().get()));
       handoffs_.back()->ring = rte_ring_create(name.c_str(), 128, SOCKET_ID_ANY, RING_F_SC_DEQ | RING_F_EXACT_SZ);
-      peer.handoff[w] = handoffs_.back().get();
+      rest.handoff[w] = handoffs_.back().get();
     }
   }
   peers_.publish(peer);
@@ -262,24 +263,23 @@ void PipelineBench::set_endpoint(Peer& peer, std::string_view address, uint16_t 
 }
 
 RemoteSession& PipelineBench::add_session(Peer& peer, SessionOptions options) {
-  auto keypair = std::make_unique<Keypair>();
   rng_.wanted = options.index;
-  keypair->peer = &peer;
-  keypair->tunnel = peer.tunnel;
-  keypair->local_index = *sessions_.reserve_index();
-  keypair->remote_index = 0xabcd0000 + static_cast<uint32_t>(keypairs_.size());
+  auto keypair = std::make_unique<Keypair>(sessions_.reserved(*sessions_.reserve_index()));
+  keypair->receiving.peer = &peer;
+  keypair->receiving.tunnel = peer.tunnel;
+  keypair->sending->remote_index = 0xabcd0000 + static_cast<uint32_t>(keypairs_.size());
   keypair->set_birth(worker().now);
-  keypair->initiator = options.initiator;
-  keypair->confirmed = options.initiator;
-  keypair->owner = options.owner;
-  keypair->send_key = key_from(rng_);
-  keypair->receive_key = key_from(rng_);
+  keypair->sending->initiator = options.initiator;
+  keypair->receiving.confirmed = keypair->receiving.last_minute_rekey = options.initiator;
+  keypair->receiving.owner = options.owner;
+  keypair->sending->secret = key_from(rng_);
+  keypair->receiving.secret = key_from(rng_);
   auto remote = std::make_unique<RemoteSession>();
   remote->keypair = keypair.get();
-  remote->send_key = keypair->receive_key.clone();
-  remote->receive_key = keypair->send_key.clone();
-  sessions_.publish(keypair.get());
-  if (options.current) peer.current = keypair.get();
+  remote->send_key = keypair->receiving.secret.clone();
+  remote->receive_key = keypair->sending->secret.clone();
+  sessions_.publish(*keypair);
+  if (options.current) peers_.begin_session(peer, keypair.get());
   keypairs_.push_back(std::move(keypair));
   remotes_.push_back(std::move(remote));
   return *remotes_.back();
@@ -331,7 +331,7 @@ void PipelineBench::take_handed_off(unsigned n) {
   PeerId ids[64];
   const unsigned ready = mailbox(n).take_ready(ids, 64);
   for (unsigned i = 0; i < ready; ++i) {
-    HandoffRing* handoff = peers_.find(ids[i])->handoff[n].load();
+    HandoffRing* handoff = peers_.rest_of(*peers_.find(ids[i])).handoff[n].load();
     handoff->scheduled.store(false);
     Burst burst;
     burst.count = rte_ring_sc_dequeue_burst(handoff->ring, reinterpret_cast<void**>(burst.packets), kBurst, nullptr);

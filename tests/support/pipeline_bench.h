@@ -97,7 +97,11 @@ class PipelineBench {
   void set_endpoint(Peer& peer, std::string_view address, uint16_t port = 51820);
   OuterRoute& outer_of(Peer& peer) { return *outers_[&peer]; }
   RemoteSession& add_session(Peer& peer, SessionOptions options = {});
-  void withdraw(RemoteSession& session) { sessions_.withdraw(session.keypair->local_index); }
+  PeerRest& rest_of(const Peer& peer) { return peers_.rest_of(peer); }
+  void promote(RemoteSession& session) {  // as control does once it is confirmed
+    peers_.begin_session(*session.keypair->receiving.peer, session.keypair);
+  }
+  void withdraw(RemoteSession& session) { sessions_.withdraw(session.keypair->receiving.local_index); }
   void advance(Nanoseconds by);  // the time of all workers
 
   // --- in ---

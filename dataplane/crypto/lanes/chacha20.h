@@ -46,7 +46,7 @@ class ChaCha20 {
   static constexpr size_t kBlock = 64;
   static constexpr unsigned kAskingSteps = 8;  // double rounds in which texts are asked for
   // Of the lines that somebody reads afterwards: about as many as come from memory during a double round.
-  static constexpr size_t kAheadAtOnce = Isa::kWritesBehind ? 12 : 2;
+  static constexpr size_t kAheadAtOnce = Isa::kWritesBehind ? 3 : 2;
   static constexpr uint32_t kConstants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
   // Keys and nonces of packets, or of single lanes, whose texts are then here as well.
@@ -233,7 +233,7 @@ class ChaCha20 {
 
   void ask_ahead() noexcept {
     const size_t count = min(burst_.ahead_count, kAheadAtOnce);
-    for (const void* const* line = burst_.ahead; line != burst_.ahead + count; ++line) __builtin_prefetch(*line);
+    for (const void* const* line = burst_.ahead; line != burst_.ahead + count; ++line) __builtin_prefetch(*line, 0, 2);
     burst_.ahead += count;
     burst_.ahead_count -= count;
   }

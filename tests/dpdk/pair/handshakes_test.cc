@@ -297,7 +297,7 @@ TEST_F(Responder, SendsNothingBeforeTheFirstDataArrives) {  // H-16, H-18
 TEST_F(Responder, SendsUnderTheOldKeyUntilTheNewOneIsConfirmed) {  // H-17
   start();
   pair().shake_hands();
-  const uint32_t old_index = pair().a_at_b->current()->remote_index;
+  const uint32_t old_index = pair().a_at_b->current()->sending->remote_index;
   from_a.rule = losing(kData);
   handshake_again();
   ASSERT_NE(pair().a_at_b->contact->next, nullptr);
@@ -362,7 +362,7 @@ TEST_F(Responder, KeepsThePreviousSessionForReceiving) {  // H-21
   EXPECT_EQ(b().drops(Drop::data_unknown_index), 1u);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(parsed<DataHeader>(from_b.of_type(kData).back()).receiver_index.host(),
-            pair().b_at_a->current()->local_index);
+            pair().b_at_a->current()->receiving.local_index);
 }
 
 TEST_F(Responder, AnswersDespiteAnotherPresharedKeyAndNeverSendsUnderIt) {  // H-04

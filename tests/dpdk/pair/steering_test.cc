@@ -26,7 +26,7 @@ class SteeredPair : public PairTest {
     for (const auto& worker : gateway.dataplane().workers()) sum += worker->stats().handed_off.load();
     return sum;
   }
-  static WorkerId owner(PeerControl* peer) { return peer->current()->owner; }
+  static WorkerId owner(PeerControl* peer) { return peer->current()->receiving.owner; }
 
   uint16_t rss_queue = 1;  // where the senders' addresses and ports lead, as long as those are the same
 
@@ -50,7 +50,7 @@ TEST_F(SteeredPair, TheIndexNamesTheOwnerWhereverTheHandshakeArrives) {
     pair().shake_hands();
     for (PeerControl* peer : {pair().a_at_b, pair().b_at_a}) {
       EXPECT_EQ(owner(peer), WorkerId{0}) << "the first peer's";
-      EXPECT_EQ(peer->current()->local_index & 1, 0u);
+      EXPECT_EQ(peer->current()->receiving.local_index & 1, 0u);
       EXPECT_EQ(peer->home, WorkerId{0});
     }
   }
@@ -89,13 +89,13 @@ TEST_F(SteeredPair, WithoutItWhatArrivesElsewhereCrosses) {
 TEST_F(SteeredPair, APeerKeepsItsWorkerOverRekeys) {
   start(true);
   pair().shake_hands();
-  const uint32_t first = pair().a_at_b->current()->local_index;
+  const uint32_t first = pair().a_at_b->current()->receiving.local_index;
   pass(6s);
   rss_queue = 0;
   a().wireguard().start_handshake(*pair().b_at_a);
   pair().settle();
   ASSERT_TRUE(a_reaches_b());
-  EXPECT_NE(pair().a_at_b->current()->local_index, first);
+  EXPECT_NE(pair().a_at_b->current()->receiving.local_index, first);
   EXPECT_EQ(owner(pair().a_at_b), WorkerId{0});
   EXPECT_EQ(owner(pair().b_at_a), WorkerId{0});
 }

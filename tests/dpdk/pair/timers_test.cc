@@ -108,7 +108,7 @@ TEST_F(Timers, TheInitiatorRekeysWhenItSendsAfterTwoMinutes) {  // T-07, T-08
   jump_to_age(119s);
   EXPECT_TRUE(a_reaches_b());
   EXPECT_EQ(from_a.count(kInitiation), 0u);
-  const uint32_t index = pair().b_at_a->current()->remote_index;
+  const uint32_t index = pair().b_at_a->current()->sending->remote_index;
   from_a.rule = losing(kInitiation);
   jump_to_age(121s);
   EXPECT_TRUE(a_reaches_b());
@@ -254,7 +254,7 @@ TEST_F(Timers, ASuspendedSystemWakesUpWithExpiredKeys) {  // T-17
 }
 
 TEST_F(Timers, ManyMessagesUnderOneKeyAskForANewOne) {  // T-15
-  pair().a_at_b->current()->send_counter.store(kRekeyAfterMessages + 1);
+  pair().a_at_b->current()->sending->counter.store(kRekeyAfterMessages + 1);
   EXPECT_TRUE(b_reaches_a());
   EXPECT_EQ(from_b.count(kInitiation), 0u) << "its response was less than five seconds ago";
   pass(6s);
@@ -264,7 +264,7 @@ TEST_F(Timers, ManyMessagesUnderOneKeyAskForANewOne) {  // T-15
 
 TEST_F(Timers, ACounterThatIsUsedUpIsNeverExceeded) {  // T-16
   pass(6s);
-  pair().b_at_a->current()->send_counter.store(kRejectAfterMessages - 2);
+  pair().b_at_a->current()->sending->counter.store(kRejectAfterMessages - 2);
   a_sends(5);
   pair().settle();
   EXPECT_EQ(sequences(pair().arrived_at_b()).size(), 5u) << "two under the old key, the others under a new one";

@@ -35,15 +35,15 @@ TEST_F(Workers, ASessionBelongsToTheWorkerThatGotItsHandshake) {
   pair().settle();
   inject(b(), from_a.of_type(kInitiation).front(), 1);
   ASSERT_NE(pair().a_at_b->contact->next, nullptr);
-  EXPECT_EQ(pair().a_at_b->contact->next->owner.value, 1);
+  EXPECT_EQ(pair().a_at_b->contact->next->receiving.owner.value, 1);
   inject(a(), from_b.of_type(kResponse).front(), 1);
   ASSERT_NE(pair().b_at_a->current(), nullptr);
-  EXPECT_EQ(pair().b_at_a->current()->owner.value, 1);
+  EXPECT_EQ(pair().b_at_a->current()->receiving.owner.value, 1);
 }
 
 TEST_F(Workers, WhatArrivesAtTheOtherWorkerCrossesInOrder) {
   pair().shake_hands();
-  ASSERT_EQ(pair().a_at_b->current()->owner.value, 0);
+  ASSERT_EQ(pair().a_at_b->current()->receiving.owner.value, 0);
   const auto frames = take_data_of_a(100);
   ASSERT_EQ(frames.size(), 100u);
   for (const Packet& frame : frames) ASSERT_TRUE(b().wan().send(frame, 1));
@@ -161,7 +161,7 @@ TEST_F(Workers, ANewSessionMayHaveAnotherOwner) {
   a().wireguard().start_handshake(*pair().b_at_a);
   pair().settle();
   ASSERT_NE(pair().a_at_b->current(), nullptr);
-  EXPECT_EQ(pair().a_at_b->current()->owner.value, 1);
+  EXPECT_EQ(pair().a_at_b->current()->receiving.owner.value, 1);
   EXPECT_TRUE(a_reaches_b()) << "arrives at worker 0, belongs to worker 1";
   for (const Packet& frame : late) b().wan().send(frame, 1);  // arrives at worker 1, belongs to worker 0
   pair().settle();

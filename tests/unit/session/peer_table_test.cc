@@ -20,7 +20,7 @@ TEST(PeerTable, FindsWhatIsPublished) {
   EXPECT_EQ(table.find(a->id), a);
   EXPECT_EQ(table.find(b->id), b);
   EXPECT_EQ(table.at(a->id.slot), a);
-  EXPECT_EQ(table.bytes_in_use(), 2 * sizeof(Peer));
+  EXPECT_EQ(table.bytes_in_use(), 2 * (sizeof(Peer) + sizeof(PeerRest)));
 }
 
 TEST(PeerTable, PeersLieInWholeLines) {

@@ -29,6 +29,13 @@ class ScriptedRng final : public Rng {
   size_t next_ = 0;
 };
 
+// With a new index, published.
+std::unique_ptr<Keypair> keypair_in(SessionTable& table) {
+  auto keypair = std::make_unique<Keypair>(table.reserved(table.reserve_index().value()));
+  table.publish(*keypair);
+  return keypair;
+}
+
 TEST(SessionTable, IndicesAreUniqueAndTheirSlotsToo) {
   constexpr uint32_t kSlots = 1 << 18;
   test::SeededRng rng;
@@ -39,7 +46,7 @@ TEST(SessionTable, IndicesAreUniqueAndTheirSlotsToo) {
     const auto index = table.reserve_index();
     ASSERT_TRUE(index);
     indices.insert(*index);
-    slots.insert(*index % kSlots);
+    slots.insert(table.slot_of(*index));
     high_bits_vary |= *index / kSlots != 0;
   }
   EXPECT_EQ(indices.size(), 100'000u);
@@ -51,17 +58,26 @@ TEST(SessionTable, H15ZeroAndAllOnesAreLegalIndices) {
   ScriptedRng rng({0, 0xffffffff});
   SessionTable table(64, rng);
   for (const uint32_t expected : {0u, 0xffffffffu}) {
-    Keypair keypair;
-    keypair.local_index = table.reserve_index().value();
-    EXPECT_EQ(keypair.local_index, expected);
-    table.publish(&keypair);
-    EXPECT_EQ(table.find(expected), &keypair);
+    const auto keypair = keypair_in(table);
+    EXPECT_EQ(keypair->receiving.local_index, expected);
+    EXPECT_EQ(table.find(expected), &keypair->receiving);
     table.withdraw(expected);
   }
 }
 
+// Other indices with the slot that `index` has in such a table.
+std::vector<uint32_t> of_the_same_slot(uint32_t index, uint32_t slots, size_t count) {
+  test::SeededRng rng;
+  const SessionTable table(slots, rng);
+  std::vector<uint32_t> others;
+  for (uint32_t other = index + 1; others.size() < count; ++other)
+    if (table.slot_of(other) == table.slot_of(index)) others.push_back(other);
+  return others;
+}
+
 TEST(SessionTable, DrawsAgainWhenTheSlotIsTaken) {
-  ScriptedRng rng({5, 5 + 64, 5 + 128, 6});
+  const auto others = of_the_same_slot(5, 64, 2);
+  ScriptedRng rng({5, others[0], others[1], 6});
   SessionTable table(64, rng);
   EXPECT_EQ(table.reserve_index(), 5u);
   EXPECT_EQ(table.reserve_index(), 6u);
@@ -107,6 +123,35 @@ TEST(SessionTable, AWorkersSlotsAreHalfFullAtMost) {  // with twice the slots fo
   for (uint32_t i = 0; i < kInUse; ++i) ASSERT_TRUE(table.reserve_index(WorkerId{static_cast<uint8_t>(i % kWorkers)}));
 }
 
+// Few pages are touched, and an index shows nothing of it.
+TEST(SessionTable, SlotsInUseAreKeptTogether) {
+  constexpr uint32_t kSlots = 1 << 20;
+  test::SeededRng rng;
+  SessionTable table(kSlots, rng);
+  uint32_t zeros = 0, ones = 0, last = 0;
+  for (uint32_t i = 0; i < 100'000; ++i) {
+    const uint32_t index = table.reserve_index().value();
+    ones |= index;
+    zeros |= ~index;
+    last = std::max(last, table.slot_of(index));
+    if (i == 500) {
+      EXPECT_LT(last, 1024u);
+    }
+  }
+  EXPECT_LT(last, 1u << 18);
+  EXPECT_EQ(table.bytes_in_use(), (sizeof(ReceivingKey) + sizeof(Keypair*)) << 18);
+  EXPECT_EQ(ones, ~uint32_t{0});
+  EXPECT_EQ(zeros, ~uint32_t{0});
+}
+
+TEST(SessionTable, OneWorkersIndicesGoOnWhereOthersHaveNone) {
+  test::SeededRng rng;
+  SessionTable table(1 << 14, rng, 8);
+  std::unordered_set<uint32_t> slots;
+  for (int i = 0; i < 1024; ++i) slots.insert(table.slot_of(table.reserve_index(WorkerId{3}).value()));
+  EXPECT_EQ(slots.size(), 1024u);
+}
+
 TEST(SessionTable, M11HandshakeIndexFindsNoKeypair) {
   test::SeededRng rng;
   SessionTable table(64, rng);
@@ -116,50 +161,33 @@ TEST(SessionTable, M11HandshakeIndexFindsNoKeypair) {
 TEST(SessionTable, SameSlotAnotherIndexMisses) {
   ScriptedRng rng({7});
   SessionTable table(64, rng);
-  Keypair keypair;
-  keypair.local_index = table.reserve_index().value();
-  table.publish(&keypair);
-  EXPECT_EQ(table.find(7), &keypair);
-  EXPECT_EQ(table.find(7 + 64), nullptr);
-  table.withdraw(7 + 64);  // not its index: stays
-  EXPECT_EQ(table.find(7), &keypair);
+  const auto keypair = keypair_in(table);
+  const uint32_t other = of_the_same_slot(7, 64, 1)[0];
+  EXPECT_EQ(table.find(7), &keypair->receiving);
+  EXPECT_EQ(&table.keypair_of(*table.find(7)), keypair.get());
+  EXPECT_EQ(table.find(other), nullptr);
+  table.withdraw(other);  // not its index: stays
+  EXPECT_EQ(table.find(7), &keypair->receiving);
 }
 
 TEST(SessionTable, WithdrawnIsGoneAndReleasedIsReusable) {
-  ScriptedRng rng({7, 7 + 64});
+  const uint32_t other = of_the_same_slot(7, 64, 1)[0];
+  ScriptedRng rng({7, other});
   SessionTable table(64, rng);
-  Keypair keypair;
-  keypair.local_index = table.reserve_index().value();
-  table.publish(&keypair);
+  auto keypair = keypair_in(table);
+  keypair->receiving.secret.bytes()[0] = std::byte{1};
+  keypair->receiving.last_flow = 9;
   table.withdraw(7);
   EXPECT_EQ(table.find(7), nullptr);
   EXPECT_FALSE(table.reserve_index());  // taken until the grace period is over
+  keypair.reset();
   table.release_index(7);
-  const auto again = table.reserve_index();
-  ASSERT_TRUE(again);
-  EXPECT_EQ(*again % 64, 7u);
-}
-
-TEST(SessionTable, BurstAgreesWithSingle) {
-  test::SeededRng rng;
-  SessionTable table(1 << 12, rng);
-  std::vector<std::unique_ptr<Keypair>> keypairs;
-  for (int i = 0; i < 1000; ++i) {
-    auto& keypair = keypairs.emplace_back(std::make_unique<Keypair>());
-    keypair->local_index = table.reserve_index().value();
-    table.publish(keypair.get());
-  }
-  for (int round = 0; round < 200; ++round) {
-    std::array<uint32_t, 64> indices;
-    std::array<Keypair*, 64> found;
-    for (uint32_t& index : indices) {
-      index = keypairs[rng.below(1000)]->local_index;
-      if (rng.below(4) == 0) index ^= 1u << rng.below(32);  // nobody's, nearly always
-    }
-    const size_t count = rng.below(65);
-    table.find_burst(std::span(indices).first(count), found);
-    for (size_t i = 0; i < count; ++i) ASSERT_EQ(found[i], table.find(indices[i]));
-  }
+  rng = ScriptedRng({other});
+  ASSERT_EQ(table.reserve_index(), other);
+  const ReceivingKey& next = table.reserved(other);
+  EXPECT_TRUE(next.secret.is_zero());
+  EXPECT_EQ(next.last_flow, 0u);
+  EXPECT_EQ(table.find(other), nullptr);  // not published
 }
 
 // One writer publishes, withdraws and frees keypairs, one reader finds them in bursts; the sanitizers see a keypair
@@ -176,13 +204,13 @@ TEST(SessionTable, ReadersNeverWait) {
   std::thread reader([&] {
     while (!stop.load(std::memory_order_relaxed)) {
       std::array<uint32_t, 64> indices;
-      std::array<Keypair*, 64> found;
       for (size_t i = 0; i < indices.size(); ++i) indices[i] = known[i].load(std::memory_order_relaxed);
-      table.find_burst(indices, found);
-      for (size_t i = 0; i < indices.size(); ++i) {
-        if (found[i] == nullptr) continue;
+      for (const uint32_t index : indices) {
+        const ReceivingKey* found = table.find(index);
+        if (found == nullptr) continue;
         ++hits;
-        wrong += found[i]->local_index != indices[i] || found[i]->remote_index != ~indices[i];
+        const Keypair& keypair = table.keypair_of(*found);
+        wrong += found->local_index != index || &keypair.receiving != found || keypair.sending->remote_index != ~index;
       }
       grace.quiescent();
     }
@@ -193,18 +221,17 @@ TEST(SessionTable, ReadersNeverWait) {
   for (int change = 0; change < 20'000 || hits < 1000; ++change) {
     const size_t at = static_cast<size_t>(change) % live.size();
     if (live[at] != nullptr) {
-      const uint32_t index = live[at]->local_index;
+      const uint32_t index = live[at]->receiving.local_index;
       table.withdraw(index);
       grace.defer([&table, index, old = std::shared_ptr<Keypair>(std::move(live[at]))]() mutable {
-        table.release_index(index);
         old.reset();
+        table.release_index(index);
       });
     }
     const uint32_t index = table.reserve_index().value();
-    live[at] = std::make_unique<Keypair>();
-    live[at]->local_index = index;
-    live[at]->remote_index = ~index;
-    table.publish(live[at].get());
+    live[at] = std::make_unique<Keypair>(table.reserved(index));
+    live[at]->sending->remote_index = ~index;
+    table.publish(*live[at]);
     known[at].store(index, std::memory_order_relaxed);
   }
   stop = true;

@@ -44,13 +44,13 @@ TEST(Slab, WhatIsReleasedIsUsedAgain) {
   for (void* object : objects) slab.release(object);
 }
 
-TEST(Slab, KeypairsAndRoutesLieInWholeLines) {
+TEST(Slab, KeysAndRoutesLieInWholeLines) {
   const size_t before = Slab::bytes_in_use();
-  const auto keypair = std::make_unique<Keypair>();
+  const auto key = std::make_unique<SendingKey>();
   const auto route = std::make_unique<OuterRoute>();
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(keypair.get()) % alignof(Keypair), 0u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(key.get()) % alignof(SendingKey), 0u);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(route.get()) % alignof(OuterRoute), 0u);
-  EXPECT_EQ(Slab::bytes_in_use() - before, sizeof(Keypair) + sizeof(OuterRoute));
+  EXPECT_EQ(Slab::bytes_in_use() - before, sizeof(SendingKey) + sizeof(OuterRoute));
 }
 
 TEST(HugePages, StartWhereAHugePageDoesAndAreZero) {
