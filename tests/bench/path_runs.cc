@@ -64,7 +64,7 @@ void PathRuns::warm_up(unsigned bursts) {
 
 // A worker under load goes from one burst to the next: all of a run are prepared before the first is polled, and the
 // cipher has its bursts in a row, too.
-void PathRuns::run() {
+std::vector<Conversation> PathRuns::time_path() {
   std::vector<Conversation> all;
   for (unsigned i = 0; i < kBurstsPerRun; ++i) {
     const std::vector<Conversation> burst = next_burst_();
@@ -77,9 +77,19 @@ void PathRuns::run() {
               }
             }) /
             packets);
-  cipher_.add(far_side_.cipher_time(direction_, all) / packets);
-  far_side_.free_transmitted();
   stages_.end_run(packets);
+  return all;
+}
+
+void PathRuns::run() {
+  const std::vector<Conversation> all = time_path();
+  cipher_.add(far_side_.cipher_time(direction_, all) / static_cast<double>(all.size()));
+  far_side_.free_transmitted();
+}
+
+void PathRuns::run_path() {
+  time_path();
+  far_side_.free_transmitted();
 }
 
 }  // namespace sluice::bench

@@ -42,6 +42,7 @@ class PathRuns {
   // Not measured: stamps are set, control is told who is active. Everything that comes out is checked.
   void warm_up(unsigned bursts);
   void run();
+  void run_path();  // without the engine alone
 
   const Samples& path() const noexcept { return path_; }
   const Samples& cipher() const noexcept { return cipher_; }
@@ -49,6 +50,7 @@ class PathRuns {
 
  private:
   double poll(std::span<const Conversation> burst);
+  std::vector<Conversation> time_path();
 
   Gateway& gateway_;
   FarSide& far_side_;
