@@ -19,12 +19,17 @@ struct Messages {
   // `type` is what classify() says of it.
   void add(WorkerContext& context, rte_mbuf* m, MessageType type) noexcept {
     if (type == MessageType::kData) [[likely]] {
-      context.sessions->prefetch(rte_pktmbuf_mtod(m, const DataHeader*)->receiver_index.host());
+      const uint32_t index = rte_pktmbuf_mtod(m, const DataHeader*)->receiver_index.host();
+      if (index != last_index_) context.sessions->prefetch(index);  // once a run
+      last_index_ = index;
       return data.push(m);
     }
     if (type == MessageType::kInvalid) return context.drop(m, Drop::message_invalid);
     handshakes.push(m);
   }
+
+ private:
+  uint32_t last_index_ = 0;
 };
 void receive_messages(WorkerContext& context, Messages& messages, StageClock& clock) noexcept;
 
