@@ -2,7 +2,6 @@
 // period, after all of its keypairs. The handshake's view of the peer is control's own.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>

@@ -7,15 +7,15 @@
 // index. The lowest bits of an index name a worker, as many as it takes to tell them apart: a port that steers
 // (port/steering.h) delivers what carries the index to that worker.
 //
-// The slots in use are kept together, in the first part of the table that has room for them: few pages. An index does
-// not show that, all bits of it but the worker's are random.
+// The slots in use are kept together, in the first part of the table that has room for them: few pages. So there are
+// fewer indices than numbers, but none of their bits is always the same, save the worker's; that somebody who knows
+// scatter() sees how many slots are in use does no harm.
 #pragma once
 
-#include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 
 #include "dataplane/base/random.h"
 #include "dataplane/session/keypair.h"
@@ -46,8 +46,8 @@ class SessionTable {
   uint32_t slot_of(uint32_t index) const noexcept { return (index ^ scatter(index)) & mask_; }
 
   // Control only.
-  // Names `worker` and is random otherwise, its slot now taken, by a key that is not published. nullopt: no free slot
-  // was met; at half load that is as likely as guessing a key.
+  // Names `worker` and is random otherwise (as far as slots are kept together), its slot now taken, by a key that is
+  // not published. nullopt: no free slot was met; at half load that is as likely as guessing a key.
   std::optional<uint32_t> reserve_index(WorkerId worker = WorkerId{0}) noexcept;
   ReceivingKey& reserved(uint32_t index) const noexcept { return keys_.at(slot_of(index)); }
   void publish(Keypair& keypair) noexcept;      // its receiving key is a reserved one
@@ -56,7 +56,8 @@ class SessionTable {
   size_t bytes_in_use() const noexcept;         // of the slots that are kept together
 
  private:
-  // Bits for a slot made of those above: added to an index they give its slot, and the other way round.
+  // What the bits above a slot's make of them: added to an index (exclusive or) it gives the slot, and the other way
+  // round.
   uint32_t scatter(uint32_t index) const noexcept {
     constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
     return static_cast<uint32_t>((index & ~mask_) * kFactor >> 32) & mask_ & ~worker_mask_;

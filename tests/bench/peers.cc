@@ -1,8 +1,8 @@
 // `peers`: packets of many peers in random order against packets of one. With many, every packet is a run of its own:
 // what is else done once a burst and peer is done for each packet. How much that is, a crowd shows that the caches
-// hold. With more, every packet meets a keypair, a peer, an outer route, an entry of the session table, allowed IPs and
-// flows that left the caches long ago. What memory takes for that whoever asks is measured beside it: the lines of the
-// sessions of a burst, asked for together and then read, and nothing else.
+// hold. With more, every packet meets a key, a peer, an outer route and a flow that left the caches long ago. What
+// memory takes for that whoever asks is measured beside it: the lines of the sessions of a burst, asked for together
+// and then read, and nothing else.
 #include <algorithm>
 #include <array>
 #include <numeric>

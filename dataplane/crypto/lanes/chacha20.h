@@ -231,6 +231,7 @@ class ChaCha20 {
           reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(group.text[i]) + group.offset + kBlock - 1), 1);
   }
 
+  // As prefetch_far() does (base/prefetch.h), which is not for here: see kernel.h.
   void ask_ahead() noexcept {
     const size_t count = min(burst_.ahead_count, kAheadAtOnce);
     for (const void* const* line = burst_.ahead; line != burst_.ahead + count; ++line) __builtin_prefetch(*line, 0, 2);
