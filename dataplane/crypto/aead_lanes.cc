@@ -59,7 +59,8 @@ class LanesEngine final : public AeadEngine {
       kernel_.apply_keystream(burst_, Blocks::kFirst);
       authenticate(sums);
       const size_t genuine = judge(job_at, sums);
-      wipe(std::as_writable_bytes(std::span(burst_.tags)));  // the right tags of forged texts
+      const auto tags = std::span(burst_.tags).first(burst_.count + Burst::kBehind);
+      wipe(std::as_writable_bytes(tags));  // the right ones of forged texts
       burst_.count = genuine;
       kernel_.apply_keystream(burst_, Blocks::kText);
       kernel_.erase_stack();

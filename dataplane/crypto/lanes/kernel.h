@@ -17,7 +17,8 @@ struct Burst {
   alignas(64) std::byte* text[kMaxPackets];
   alignas(64) uint64_t size[kMaxPackets];
   alignas(64) uint64_t nonce[kMaxPackets];
-  static constexpr size_t kStride = kMaxPackets + 16;  // with room for a vector after the last
+  static constexpr size_t kBehind = 16;  // room for a vector after the last
+  static constexpr size_t kStride = kMaxPackets + kBehind;
   // Between the two steps of a kernel: Poly1305's keys, word by word: r, then s.
   alignas(64) uint32_t one_time_keys[8][kStride];
   std::byte tags[kStride][16];         // secret until they have been sent

@@ -65,6 +65,7 @@ class Poly1305 {
     Number n[kGroups];
     Sums sums[kGroups];
     for (unsigned g = 0; g < kGroups; ++g) {
+      sums[g].clear();
       r[g] = Field::factor(Steps::read_r(burst, first + g * kLanes).word);
       n[g] = whole > 0 ? first_block(sums[g], burst.text + first + g * kLanes) : Field::zero();
     }
@@ -90,6 +91,7 @@ class Poly1305 {
     const Factor r = Field::factor(Steps::read_r(burst, first).word);
     Number n = Field::zero();
     Sums sums;
+    sums.clear();
     for (size_t step = 0; step < texts.steps;) {
       const size_t next = texts.begin(step);
       keep_begun(n, sums, texts.begin_at, step);

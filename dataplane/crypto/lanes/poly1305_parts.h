@@ -130,6 +130,7 @@ class Poly1305Parts {
   }
 
   void advance() noexcept {
+    sums_.clear();
     n_ = next_blocks();
     --left_;
     while (left_ > regular_from_) step();

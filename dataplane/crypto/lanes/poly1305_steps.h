@@ -14,6 +14,7 @@ template <class Isa>
 class SumOfWords {
  public:
   using Longs = typename Isa::Longs;
+  [[gnu::always_inline]] inline void clear() noexcept { sum_ = Isa::broadcast64(0); }
   [[gnu::always_inline]] inline void add(Longs low, Longs high) noexcept {
     sum_ = Isa::add64(sum_, Isa::add64(add_halves(low), add_halves(high)));
   }
@@ -24,14 +25,17 @@ class SumOfWords {
   static Longs add_halves(Longs a) noexcept {
     return Isa::add64(Isa::bit_and(a, Isa::broadcast64(0xffffffff)), Isa::template shift_right<32>(a));
   }
-  Longs sum_ = {};
+  Longs sum_;
 };
 
-// Such a sum, or, where nobody wants it, nothing.
+// Such a sum, clear() first, or, where nobody wants it, nothing.
 template <class Isa, class Sum, bool kAddUp>
 class LaneSums {
  public:
   using Longs = typename Isa::Longs;
+  [[gnu::always_inline]] inline void clear() noexcept {
+    if constexpr (kAddUp) sum_.clear();
+  }
   [[gnu::always_inline]] inline void add(Longs low, Longs high) noexcept {
     if constexpr (kAddUp) sum_.add(low, high);
   }

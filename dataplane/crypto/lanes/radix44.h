@@ -38,6 +38,9 @@ struct Radix44 {
   // block costs three additions. Of 2^12 blocks, more than a text of 2^16 bytes has, it stays below 2^56.
   class Sum {
    public:
+    [[gnu::always_inline]] inline void clear() noexcept {
+      for (Longs& limb : limb_) limb = Isa::broadcast64(0);
+    }
     [[gnu::always_inline]] inline void add(Longs low, Longs high) noexcept {
       const Number block = number(low, high, Isa::broadcast64(0));
       for (unsigned i = 0; i < kLimbs; ++i) limb_[i] = Isa::add64(limb_[i], block.limb[i]);
@@ -56,7 +59,7 @@ struct Radix44 {
     static Longs folded(Longs a) noexcept {
       return Isa::add64(Isa::bit_and(a, Isa::broadcast64(0xffffffff)), Isa::template shift_right<32>(a));
     }
-    Longs limb_[kLimbs] = {};
+    Longs limb_[kLimbs];
   };
 
   // The block low + 2^64 high, and 2^128.
