@@ -37,13 +37,12 @@ inline uint32_t checksum_word(be16 field) noexcept {
 
 // checksum_add for a header of so many bytes, without a loop.
 template <size_t kSize>
-[[gnu::always_inline]] inline uint32_t checksum_of(const void* bytes) noexcept {
+[[gnu::always_inline]] inline uint32_t checksum_of(const void* bytes, uint64_t sum = 0) noexcept {
   static_assert(kSize % 4 == 0);
   const auto* const at = static_cast<const std::byte*>(bytes);
-  uint64_t sum = 0;
   const auto add = [&](uint64_t word) {
-    sum += word;
-    sum += sum < word;  // the carry
+    const bool carry = __builtin_add_overflow(sum, word, &sum);
+    sum += carry;
   };
   for (size_t i = 0; i + 8 <= kSize; i += 8) {
     uint64_t word;

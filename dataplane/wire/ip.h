@@ -171,9 +171,8 @@ inline uint8_t traffic_class_of(ConstBytes packet) noexcept {  // DSCP and ECN; 
 
 // Sets the ECN bits of an IPv4 (checksum adjusted) or IPv6 header that starts at `packet`; its length was checked.
 void set_ecn(Bytes packet, uint8_t ecn) noexcept;
-inline uint8_t ecn_of(ConstBytes packet) noexcept {
-  if (version_of(packet) == Family::kIpv4) return static_cast<uint8_t>(packet[1]) & kEcnMask;
-  return (static_cast<uint8_t>(packet[1]) >> 4) & kEcnMask;
-}
+inline uint8_t ecn_of(const Ipv4Header& ip) noexcept { return ip.tos & kEcnMask; }
+inline uint8_t ecn_of(const Ipv6Header& ip) noexcept { return ip.traffic_class() & kEcnMask; }
+inline uint8_t ecn_of(ConstBytes packet) noexcept { return traffic_class_of(packet) & kEcnMask; }
 
 }  // namespace sluice

@@ -68,6 +68,8 @@ inline MessageType classify(ConstBytes payload) noexcept {
   if (payload.size() < sizeof(le32)) return MessageType::kInvalid;
   const auto type = reinterpret_cast<const le32*>(payload.data())->host();
   const size_t n = payload.size();
+  if (type == static_cast<uint32_t>(MessageType::kData)) [[likely]]
+    return n >= kDataOverhead ? MessageType::kData : MessageType::kInvalid;
   switch (static_cast<MessageType>(type)) {
     case MessageType::kInitiation:
       return n == sizeof(InitiationMessage) ? MessageType::kInitiation : MessageType::kInvalid;
@@ -75,8 +77,6 @@ inline MessageType classify(ConstBytes payload) noexcept {
       return n == sizeof(ResponseMessage) ? MessageType::kResponse : MessageType::kInvalid;
     case MessageType::kCookieReply:
       return n == sizeof(CookieReplyMessage) ? MessageType::kCookieReply : MessageType::kInvalid;
-    case MessageType::kData:
-      return n >= kDataOverhead ? MessageType::kData : MessageType::kInvalid;
     default:
       return MessageType::kInvalid;
   }
