@@ -178,6 +178,7 @@ void process_own(WorkerContext& context, Burst& packets) noexcept {
   for (rte_mbuf* m : packets.all()) {
     meta(m).from.origin = Origin::kOurs;
     meta(m).from.family = family_of(m);
+    context.recent_flows.ask_for(m);
   }
   find_flows(context, packets, clock);
   forward_packets(context, packets, clock);

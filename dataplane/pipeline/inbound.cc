@@ -31,6 +31,11 @@ constexpr std::chrono::nanoseconds kReportMoveAgain = 100ms;
 
 const DataHeader& data_header(rte_mbuf* m) noexcept { return *rte_pktmbuf_mtod(m, const DataHeader*); }
 
+// Between its header and its tag.
+Bytes text_of(rte_mbuf* m) noexcept {
+  return {rte_pktmbuf_mtod_offset(m, std::byte*, sizeof(DataHeader)), rte_pktmbuf_data_len(m) - kDataOverhead};
+}
+
 bool is_keepalive(rte_mbuf* m) noexcept { return rte_pktmbuf_data_len(m) == kDataOverhead; }
 
 ReceivingKey* key_of(rte_mbuf* m) noexcept { return meta(m).key; }
@@ -118,7 +123,7 @@ Sums lay_out_jobs(const WorkerContext& context, std::span<rte_mbuf*> messages, O
   const ReceivingKey* previous = nullptr;
   for (rte_mbuf* m : messages) {
     unverified |= meta(m).partial_sum;
-    const Bytes text = bytes_of(m).subspan(sizeof(DataHeader), rte_pktmbuf_data_len(m) - kDataOverhead);
+    const Bytes text = text_of(m);
     const uint64_t counter = data_header(m).counter.host();
     const ReceivingKey& key = *key_of(m);
     // Member by member: as a whole it would be put together on the stack, and loads wider than their stores wait.
@@ -255,19 +260,17 @@ void count_received(ReceivingKey& key, uint64_t bytes) noexcept {
   key.bytes.store(key.bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
 }
 
-// From a message to the IP packet in it, padding still behind. `from` lacks the family. False: disposed of.
-[[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m, Arrival from) noexcept {
-  const size_t size = rte_pktmbuf_data_len(m) - kDataOverhead;
-  const Bytes text(rte_pktmbuf_mtod_offset(m, std::byte*, sizeof(DataHeader)), size);
+// From a message to the IP packet in it, padding still behind. False: disposed of.
+[[gnu::always_inline]] inline bool unwrap(WorkerContext& context, rte_mbuf* m, const Arrivals& arrivals) noexcept {
+  const Bytes text = text_of(m);
   if (!inner_length(text)) [[unlikely]] {
     context.drop(m, Drop::inner_malformed);
     return false;
   }
-  from.family = version_of(text);
-  meta(m).from = from;
+  meta(m).from = arrivals.of(version_of(text));
   meta(m).l2_size = 0;
   m->data_off = static_cast<uint16_t>(m->data_off + sizeof(DataHeader));
-  resize(m, size);
+  resize(m, text.size());
   return true;
 }
 
@@ -275,12 +278,12 @@ void count_received(ReceivingKey& key, uint64_t bytes) noexcept {
 // flow may well be that of the last one before it, whose line was asked for; flows of others are still to be found.
 void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept, Burst& of_unknown_flow) noexcept {
   ReceivingKey& key = *key_of(run[0]);
-  const Arrival from{.in_port = kNoPort,
-                     .tunnel = key.tunnel,
-                     .worker = context.id,
-                     .origin = Origin::kNetwork,
-                     .family = Family::kNone,
-                     .zero = 0};
+  const Arrivals arrivals({.in_port = kNoPort,
+                           .tunnel = key.tunnel,
+                           .worker = context.id,
+                           .origin = Origin::kNetwork,
+                           .family = Family::kNone,
+                           .zero = 0});
   const auto older = [&]() -> ReplayWindow::OlderWords& { return context.sessions->keypair_of(key).older; };
   const unsigned kept_before = kept.count;
   Traffic received;
@@ -296,12 +299,13 @@ void accept_run(WorkerContext& context, std::span<rte_mbuf*> run, Burst& kept, B
       continue;
     }
     ++received.data;
-    if (!unwrap(context, m, from)) continue;
+    if (!unwrap(context, m, arrivals)) continue;
     if (kept.count != kept_before) {
-      context.recent_flows.prefetch(m);
+      context.recent_flows.ask_for(m);
       of_unknown_flow.push(m);
     } else if (!context.recent_flows.recall(m, key.last_flow)) {
       key.last_flow = context.recent_flows.other_place(m, key.last_flow);
+      context.recent_flows.ask_for(m);
       of_unknown_flow.push(m);
     }
     kept.push(m);

@@ -13,8 +13,10 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 #include "dataplane/base/equal_bytes.h"
+#include "dataplane/pipeline/last_socket.h"
 #include "dataplane/pipeline/line.h"
 #include "dataplane/pipeline/punt.h"
 #include "dataplane/pipeline/reassembly.h"
@@ -180,16 +182,17 @@ bool parse_ip(WorkerContext& context, rte_mbuf* m, Family family) noexcept {
 }
 
 [[gnu::always_inline]] inline bool parse_frame(WorkerContext& context, const PortView& port, const PlainFrames& plain,
-                                               rte_mbuf* m) noexcept {
+                                               const Arrivals& arrivals, rte_mbuf* m) noexcept {
   const auto* frame = rte_pktmbuf_mtod(m, const std::byte*);
   const size_t size = rte_pktmbuf_data_len(m);
   const bool whole = m->nb_segs == 1 && size >= sizeof(FrameStart);
   const Family family = whole ? plain.of(frame) : Family::kNone;
+  meta(m).from = arrivals.of(family);
+  meta(m).l2_size = sizeof(EthernetHeader);
   if (family == Family::kIpv4) [[likely]] {
     const auto& ip = *reinterpret_cast<const Ipv4Header*>(frame + sizeof(EthernetHeader));
     if (!is_sound_ipv4(m, ip, size - sizeof(EthernetHeader))) [[unlikely]]
       return parse_ip(context, m, family);
-    meta(m).from.family = family;
     m->data_off = static_cast<uint16_t>(m->data_off + sizeof(EthernetHeader));
     resize(m, ip.total_length.host());  // link-layer padding is no part of it
     return true;
@@ -205,27 +208,25 @@ void parse_frames(WorkerContext& context, const PortView& port, Burst& frames) n
   };
   for (unsigned i = 0; i < frames.count && i < kPrefetchAhead; ++i) prefetch(i);
   const PlainFrames plain(port);
-  const Arrival from{.in_port = port.id,
-                     .tunnel = kNoTunnel,
-                     .worker = context.id,
-                     .origin = Origin::kNetwork,
-                     .family = Family::kNone,
-                     .zero = 0};
+  const Arrivals arrivals({.in_port = port.id,
+                           .tunnel = kNoTunnel,
+                           .worker = context.id,
+                           .origin = Origin::kNetwork,
+                           .family = Family::kNone,
+                           .zero = 0});
   const unsigned count = frames.count;
   unsigned kept = 0;
   for (unsigned i = 0; i < count; ++i) {
     if (i + kPrefetchAhead < count) prefetch(i + kPrefetchAhead);
     rte_mbuf* const m = frames.packets[i];
-    meta(m).from = from;
-    meta(m).l2_size = sizeof(EthernetHeader);
-    if (parse_frame(context, port, plain, m)) frames.packets[kept++] = m;
+    if (parse_frame(context, port, plain, arrivals, m)) frames.packets[kept++] = m;
   }
   frames.count = kept;
 }
 
 // Where UDP starts in a packet to one of our addresses, or where it would in a fragment that is not the first. 0: not
 // UDP, or not to be had without looking further than Linux does for us.
-size_t udp_offset(const Ipv4Header& ip) noexcept {
+size_t udp_offset(const Ipv4Header& ip, size_t) noexcept {
   return ip.protocol == kProtocolUdp && ip.destination[0] < 224 ? ip.header_size() : 0;
 }
 size_t udp_offset(const Ipv6Header& ip, size_t packet_size) noexcept {
@@ -235,13 +236,9 @@ size_t udp_offset(const Ipv6Header& ip, size_t packet_size) noexcept {
   const auto* fragment = reinterpret_cast<const Ipv6FragmentHeader*>(&ip + 1);
   return fragment->next_header == kProtocolUdp ? sizeof ip + sizeof *fragment : 0;
 }
-size_t udp_offset(rte_mbuf* m, bool ipv4) noexcept {
-  return ipv4 ? udp_offset(*rte_pktmbuf_mtod(m, const Ipv4Header*))
-              : udp_offset(*rte_pktmbuf_mtod(m, const Ipv6Header*), rte_pktmbuf_data_len(m));
-}
-
-bool may_be_fragment(rte_mbuf* m, bool ipv4, size_t offset) noexcept {
-  return ipv4 ? rte_pktmbuf_mtod(m, const Ipv4Header*)->is_fragment() : offset != sizeof(Ipv6Header);
+template <class IpHeader>
+size_t udp_offset(rte_mbuf* m) noexcept {
+  return udp_offset(*rte_pktmbuf_mtod(m, const IpHeader*), rte_pktmbuf_data_len(m));
 }
 
 // The part of a data message's checksum that stands in front of the ciphertext. Without options the addresses are right
@@ -251,21 +248,22 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
   constexpr size_t kAddresses = sizeof(IpHeader::source) + sizeof(IpHeader::destination);
   const uint64_t rest_of_pseudo_header = checksum_word(be16(kProtocolUdp)) + checksum_word(udp.length);
   const auto* from = reinterpret_cast<const std::byte*>(&udp) - kAddresses;
-  return checksum_fold_to_32(rest_of_pseudo_header + checksum_of<kAddresses + sizeof udp + sizeof(DataHeader)>(from));
+  return checksum_of<kAddresses + sizeof udp + sizeof(DataHeader)>(from, rest_of_pseudo_header);
 }
 
 // RFC 768, RFC 8200 section 8.1; `l4` starts at `offset` and ends where the UDP length says. A data message's is left
 // to the cipher, which reads all of it anyway (PacketMeta::partial_sum).
-[[gnu::always_inline]] inline bool udp_checksum_may_hold(rte_mbuf* m, bool ipv4, size_t offset, ConstBytes l4,
+template <class IpHeader>
+[[gnu::always_inline]] inline bool udp_checksum_may_hold(rte_mbuf* m, size_t offset, ConstBytes l4,
                                                          MessageType type) noexcept {
   const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
   meta(m).partial_sum = 0;
-  if (udp.checksum.host() == 0) return ipv4;
+  if (udp.checksum.host() == 0) return std::is_same_v<IpHeader, Ipv4Header>;
   const Verdict verdict = l4_verdict(m);
   if (verdict != Verdict::kUnknown) return verdict == Verdict::kGood;
-  const bool no_options = offset == (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header));
+  const bool no_options = offset == sizeof(IpHeader);
   if (no_options && type == MessageType::kData) [[likely]] {
-    meta(m).partial_sum = ipv4 ? sum_of_headers<Ipv4Header>(udp) : sum_of_headers<Ipv6Header>(udp);
+    meta(m).partial_sum = sum_of_headers<IpHeader>(udp);
     return true;
   }
   return transport_checksum(source_of(bytes_of(m)), destination_of(bytes_of(m)), kProtocolUdp, l4) == 0;
@@ -275,12 +273,11 @@ uint32_t sum_of_headers(const UdpHeader& udp) noexcept {
 // once. A burst may be several ports' (VLANs), and what is wrong with a source depends on the port.
 class Sources {
  public:
-  template <Family kFamily>
-  [[gnu::always_inline]] inline Drop fault_of(const WorkerContext& context, rte_mbuf* m) noexcept {
-    constexpr size_t kSize = kFamily == Family::kIpv4 ? sizeof(Ipv4Header::source) : sizeof(Ipv6Header::source);
-    const void* source = address_of(m, Side::kSource);
-    if (from_ != meta(m).from || !equal_bytes<kSize>(source, source_.data())) {
-      std::memcpy(source_.data(), source, kSize);
+  template <class IpHeader>
+  [[gnu::always_inline]] inline Drop fault_of(const WorkerContext& context, rte_mbuf* m, const IpHeader& ip) noexcept {
+    constexpr size_t kSize = sizeof ip.source;
+    if (from_ != meta(m).from || !equal_bytes<kSize>(ip.source.data(), source_.data())) {
+      std::memcpy(source_.data(), ip.source.data(), kSize);
       from_ = meta(m).from;
       fault_ = source_fault(context, m);
     }
@@ -293,59 +290,92 @@ class Sources {
   Drop fault_ = Drop::count_;
 };
 
-// Moves a packet to one of our addresses into `messages` if it is a datagram to a listen port. False: it was that, and
-// is taken or dropped. What came in fragments is `m` as a whole once the last is there.
-template <Family kFamily>
-[[gnu::always_inline]] inline bool is_not_message(WorkerContext& context, rte_mbuf*& packet, Sources& sources,
-                                                  Messages& messages) noexcept {
-  rte_mbuf* m = packet;
-  constexpr bool ipv4 = kFamily == Family::kIpv4;
-  size_t offset = udp_offset(m, ipv4);
-  if (offset == 0) return true;
-  if (may_be_fragment(m, ipv4, offset) && is_fragment(m)) [[unlikely]] {
-    packet = m = context.reassembly->add(m, context.now);
-    if (m == nullptr) return false;
-    offset = udp_offset(m, ipv4);
+// Moves packets that are datagrams to a listen port into `messages`.
+class MessageSorter {
+ public:
+  MessageSorter(WorkerContext& context, Messages& messages) noexcept : context_(context), messages_(messages) {}
+
+  // False: it is not to one of our addresses.
+  bool take(rte_mbuf* m) noexcept {
+    return meta(m).from.family == Family::kIpv4 ? take<Ipv4Header>(m, socket_ipv4_) : take<Ipv6Header>(m, socket_ipv6_);
   }
-  const ConstBytes l4 = bytes_of(m).subspan(offset);
-  if (l4.size() < sizeof(UdpHeader)) return discard(context, m, Drop::udp_length);
-  const auto* udp = reinterpret_cast<const UdpHeader*>(l4.data());
-  if (!context.published->is_listen_port(udp->destination_port.host())) return true;
-  const size_t length = udp->length.host();
-  if (length < sizeof *udp || length > l4.size()) return discard(context, m, Drop::udp_length);
-  const MessageType type = classify(l4.first(length).subspan(sizeof *udp));
-  if (!udp_checksum_may_hold(m, ipv4, offset, l4.first(length), type)) return discard(context, m, Drop::udp_checksum);
-  if (const Drop fault = sources.fault_of<kFamily>(context, m); fault != Drop::count_)
-    return discard(context, m, fault);
 
-  PacketMeta& about = meta(m);
-  const auto* ip = rte_pktmbuf_mtod(m, const std::byte*);
-  about.outer_class = ecn_of({ip, sizeof(Ipv4Header)});
-  about.outer_size = static_cast<uint8_t>(offset + sizeof *udp);
-  m->data_off = static_cast<uint16_t>(m->data_off + about.outer_size);
-  resize(m, length - sizeof *udp);
-  messages.add(context, m, type);
-  return false;
-}
-
-bool is_for_us(const Fib& fib, rte_mbuf* m) noexcept {
-  const void* destination = address_of(m, Side::kDestination);
-  return meta(m).from.family == Family::kIpv4 ? fib.is_local_ipv4(destination) : fib.is_local_ipv6(destination);
-}
-
-void take_messages(WorkerContext& context, Burst& packets, Messages& messages) noexcept {
-  const Fib& fib = context.published->fib;
-  Sources sources;
-  keep_if(packets, [&](rte_mbuf*& m) {
-    if (!is_for_us(fib, m)) {
-      context.recent_flows.prefetch(m);
+ private:
+  template <class IpHeader>
+  [[gnu::always_inline]] inline bool take(rte_mbuf* m, LastSocket<IpHeader>& socket) noexcept {
+    const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
+    if (rte_pktmbuf_data_len(m) >= socket.kHeaders && socket.is_of(packet)) [[likely]] {
+      take_datagram<IpHeader>(m, sizeof(IpHeader));
       return true;
     }
-    const bool is_other = meta(m).from.family == Family::kIpv4
-                              ? is_not_message<Family::kIpv4>(context, m, sources, messages)
-                              : is_not_message<Family::kIpv6>(context, m, sources, messages);
-    if (is_other) context.punts->punt(m, PuntReason::kLocal, context.now);
-    return false;
+    if (!is_local(*reinterpret_cast<const IpHeader*>(packet))) return false;
+    if (!take_if_message(m, socket)) context_.punts->punt(m, PuntReason::kLocal, context_.now);
+    return true;
+  }
+  bool is_local(const Ipv4Header& ip) const noexcept {
+    return context_.published->fib.is_local_ipv4(ip.destination.data());
+  }
+  bool is_local(const Ipv6Header& ip) const noexcept {
+    return context_.published->fib.is_local_ipv6(ip.destination.data());
+  }
+
+  // Of a packet to one of our addresses. True: it was that, and is taken, dropped, or a fragment of it waits for
+  // others.
+  template <class IpHeader>
+  [[gnu::noinline]] bool take_if_message(rte_mbuf*& m, LastSocket<IpHeader>& socket) noexcept {
+    size_t offset = udp_offset<IpHeader>(m);
+    if (offset == 0) return false;
+    if (is_fragment(m)) {
+      m = context_.reassembly->add(m, context_.now);
+      if (m == nullptr) return true;
+      offset = udp_offset<IpHeader>(m);
+    }
+    const ConstBytes l4 = bytes_of(m).subspan(offset);
+    if (l4.size() < sizeof(UdpHeader)) {
+      context_.drop(m, Drop::udp_length);
+      return true;
+    }
+    const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
+    if (!context_.published->is_listen_port(udp.destination_port.host())) return false;
+    if (offset == sizeof(IpHeader)) socket.remember(rte_pktmbuf_mtod(m, const std::byte*));
+    take_datagram<IpHeader>(m, offset);
+    return true;
+  }
+
+  // A datagram to a listen port, whose UDP header, at `offset`, is all there.
+  template <class IpHeader>
+  [[gnu::always_inline]] inline void take_datagram(rte_mbuf* m, size_t offset) noexcept {
+    const auto& ip = *rte_pktmbuf_mtod(m, const IpHeader*);
+    const ConstBytes l4 = bytes_of(m).subspan(offset);
+    const auto& udp = *reinterpret_cast<const UdpHeader*>(l4.data());
+    const size_t length = udp.length.host();
+    if (length < sizeof udp || length > l4.size()) return context_.drop(m, Drop::udp_length);
+    const MessageType type = classify(l4.first(length).subspan(sizeof udp));
+    if (!udp_checksum_may_hold<IpHeader>(m, offset, l4.first(length), type))
+      return context_.drop(m, Drop::udp_checksum);
+    if (const Drop fault = sources_.fault_of(context_, m, ip); fault != Drop::count_) return context_.drop(m, fault);
+
+    PacketMeta& about = meta(m);
+    about.outer_class = ecn_of(ip);
+    about.outer_size = static_cast<uint8_t>(offset + sizeof udp);
+    m->data_off = static_cast<uint16_t>(m->data_off + about.outer_size);
+    resize(m, length - sizeof udp);
+    messages_.add(context_, m, type);
+  }
+
+  WorkerContext& context_;
+  Messages& messages_;
+  LastSocket<Ipv4Header> socket_ipv4_;
+  LastSocket<Ipv6Header> socket_ipv6_;
+  Sources sources_;
+};
+
+void take_messages(WorkerContext& context, Burst& packets, Messages& messages) noexcept {
+  MessageSorter sorter(context, messages);
+  keep_if(packets, [&](rte_mbuf* m) {
+    if (sorter.take(m)) return false;
+    context.recent_flows.ask_for(m);
+    return true;
   });
 }
 

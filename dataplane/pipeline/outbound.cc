@@ -664,6 +664,7 @@ void process_tunnel_bound(WorkerContext& context, Burst& packets) noexcept {
     }
     meta(m).from.origin = Origin::kTunnel;
     meta(m).from.family = family_of(m);
+    context.recent_flows.ask_for(m);
     return true;
   });
   find_flows(context, packets, clock);

@@ -63,6 +63,20 @@ struct alignas(8) Arrival {
 };
 static_assert(sizeof(Arrival) == 8);
 
+// What the packets of a burst have in common of it: all but the family, which is kNone here.
+class Arrivals {
+ public:
+  explicit Arrivals(const Arrival& common) noexcept : common_(std::bit_cast<uint64_t>(common)) {}
+  Arrival of(Family family) const noexcept {
+    constexpr unsigned kShift = 8 * offsetof(Arrival, family);
+    static_assert(std::endian::native == std::endian::little);
+    return std::bit_cast<Arrival>(common_ | uint64_t{static_cast<uint8_t>(family)} << kShift);
+  }
+
+ private:
+  uint64_t common_;
+};
+
 // What the tables say of an IP packet.
 struct FlowVerdict {
   const NextHop* next_hop;     // never nullptr, but of Origin::kTunnel
@@ -106,6 +120,7 @@ struct PacketMeta {
   // Only within a poll.
   ReceivingKey* key;  // a message on the way in, from find_sessions on
   union {
+    uint32_t place;    // an IP packet, from RecentFlows::ask_for on
     FlowVerdict flow;  // an IP packet, from find_flows on
     uint64_t counter;  // a message on the way in, from open_burst on
     struct {           // on the way out, a frame

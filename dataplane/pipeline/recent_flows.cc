@@ -174,7 +174,7 @@ void RecentFlows::find(const WorkerContext& context, std::span<rte_mbuf*> packet
   rte_mbuf* elsewhere[kMaxBurst];
   unsigned count = 0;
   for (rte_mbuf* m : packets) {
-    if (recall(m, &TwoPlaces::first)) [[likely]] {
+    if (recall(m, meta(m).place)) [[likely]] {
       context.peers->prefetch(meta(m).flow.destination_owner);
       continue;
     }

@@ -30,11 +30,15 @@ class RecentFlows {
   // Answers are those of what is published: with that they have to go.
   void forget() noexcept { ++version_; }
 
-  // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete: meta.flow. The peers
-  // they go to are asked for.
+  // All of these for packets with rte_pktmbuf_mtod at a sound IP header and meta.from complete.
+  // First for each: meta.place.
+  void ask_for(rte_mbuf* m) const noexcept {
+    const size_t place = places_of(m).first;
+    prefetch_far(&flows_[place]);
+    meta(m).place = static_cast<uint32_t>(place);
+  }
+  // Then, a moment later, for all: meta.flow. The peers they go to are asked for.
   void find(const WorkerContext& context, std::span<rte_mbuf*> packets) noexcept;
-  // find() will look at it in a moment.
-  void prefetch(rte_mbuf* m) const noexcept { prefetch_far(&flows_[places_of(m).first]); }
 
   // For who meets the same flow again and again, and remembers a place for it. The answer that is remembered there, if
   // it is for this packet: meta.flow. False: it is not, find() has to look for it.

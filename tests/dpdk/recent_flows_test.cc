@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <set>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -101,6 +102,11 @@ class RecentFlowsTest : public ::testing::Test {
                     .zero = 0};
   }
 
+  void find(RecentFlows& flows, std::span<rte_mbuf*> packets) {
+    for (rte_mbuf* m : packets) flows.ask_for(m);
+    flows.find(*context_, packets);
+  }
+
   // One route, whose MTU is 1400.
   void route_everything() {
     hops_ = {{.action = Action::kPort, .mtu = 1400}};
@@ -121,7 +127,7 @@ class RecentFlowsTest : public ::testing::Test {
                     .zero = 0};
     std::memcpy(rte_pktmbuf_mtod_offset(m, std::byte*, offsetof(Ipv4Header, source)), addresses.data(),
                 addresses.size());
-    remembering_->find(*context_, {packets_.data(), 1});
+    find(*remembering_, {packets_.data(), 1});
     return meta(m).flow.mtu;
   }
 
@@ -151,12 +157,12 @@ TEST_F(RecentFlowsTest, AnswerAsTheTablesDo) {
     publish();
     for (int burst = 0; burst < 100; ++burst) {
       for (rte_mbuf* m : packets_) write(m);
-      remembering_->find(*context_, packets_);
+      find(*remembering_, packets_);
       std::vector<FlowVerdict> remembered;
       for (rte_mbuf* m : packets_) remembered.push_back(meta(m).flow);
       for (rte_mbuf*& m : packets_) {
         forgetting->forget();
-        forgetting->find(*context_, {&m, 1});
+        find(*forgetting, {&m, 1});
       }
       for (size_t i = 0; i < packets_.size(); ++i) {
         const FlowVerdict& expected = meta(packets_[i]).flow;
@@ -175,7 +181,7 @@ TEST_F(RecentFlowsTest, RecallAsTheyAnswer) {
     publish();
     for (int burst = 0; burst < 50; ++burst) {
       for (rte_mbuf* m : packets_) write(m);
-      remembering_->find(*context_, packets_);
+      find(*remembering_, packets_);
       for (size_t i = 0; i < packets_.size(); ++i) {
         rte_mbuf *const m = packets_[i], *const other = packets_[(i + 1) % packets_.size()];
         const FlowVerdict answer = meta(m).flow, others = meta(other).flow;
