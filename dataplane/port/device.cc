@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "dataplane/port/frame_size.h"
 
@@ -53,6 +54,10 @@ Device parse_pcap(const std::string& argument) {
   return device;
 }
 
+bool has_argument(const std::string& arguments, const std::string& key) {
+  return (',' + arguments).find(',' + key + '=') != std::string::npos;
+}
+
 }  // namespace
 
 Result<Device> parse_device(const std::string& text) {
@@ -101,7 +106,7 @@ Result<Device> parse_device(const std::string& text) {
   return Error{"\"" + text + "\" is no device; there are " + std::string(kForms)};
 }
 
-std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu) {
+std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu, std::string_view devargs) {
   std::string arguments = device.arguments;
   const auto add = [&](const std::string& argument) { arguments += (arguments.empty() ? "" : ",") + argument; };
   if (device.queues == Device::QueuesArgument::kQpairs) add("qpairs=" + std::to_string(workers));
@@ -113,6 +118,14 @@ std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu)
     add("framesz=" + std::to_string(frame) + ",blocksz=" + std::to_string(usual ? 65536 : 4 * frame) +
         ",framecnt=" + std::to_string(usual ? 2048 : 512));
   }
+  if (device.driver == "net_virtio_user") {
+    // Rings of 256 are the driver's default. Packed ones (virtio 1.1) touch fewer lines that both sides write; a peer
+    // that has none gets others. An argument that comes twice is none to this driver.
+    const std::string given = arguments + ',' + std::string(devargs);
+    for (const auto& [key, value] : {std::pair{"queue_size", kDescriptors}, std::pair{"packed_vq", uint16_t{1}}})
+      if (!has_argument(given, key)) add(std::string(key) + '=' + std::to_string(value));
+  }
+  if (!devargs.empty()) add(std::string(devargs));
   return arguments;
 }
 

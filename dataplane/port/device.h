@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "dataplane/base/result.h"
 
@@ -28,7 +29,9 @@ struct Device {
 // Error: not a device string; says what is.
 Result<Device> parse_device(const std::string& text);
 
-// The driver's arguments that depend on the port.
-std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu);
+inline constexpr uint16_t kDescriptors = 1024;  // per queue, where the device has a choice
+
+// All of the driver's arguments: the device's, those that depend on the port, and `devargs`, which have the last word.
+std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu, std::string_view devargs);
 
 }  // namespace sluice

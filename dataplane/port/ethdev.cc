@@ -34,7 +34,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint16_t kDescriptors = 1024;  // per queue, where the device has a choice
 constexpr uint64_t kTransmitChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 constexpr uint64_t kReceiveChecksums =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
@@ -416,8 +415,7 @@ Result<uint16_t> create_ethdev(const Device& device, const EthdevOptions& option
     if (rte_eth_dev_get_port_by_name(name.c_str(), &port) == 0) {
       return Error{"port " + options.name + ": " + options.device + " belongs to another port", EEXIST};
     }
-    std::string arguments = port_arguments(device, options.workers, options.mtu);
-    if (!options.devargs.empty()) arguments += (arguments.empty() ? "" : ",") + options.devargs;
+    const std::string arguments = port_arguments(device, options.workers, options.mtu, options.devargs);
     forget_dpdk_log();
     if (int s = rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str())) {
       return failed(options, "cannot be created", s);

@@ -97,7 +97,7 @@ TEST(Device, StringsNameDriverAndArguments) {
            Case{"memif:/run/x.sock,role=client", "net_memif", "socket=/run/x.sock,socket-abstract=no,role=client"},
            Case{"memif:/run/x.sock", "net_memif", "socket=/run/x.sock,socket-abstract=no,role=server"},
            Case{"vhost:/run/v.sock", "net_vhost", "iface=/run/v.sock,queues=2"},
-           Case{"virtio_user:/run/v.sock", "net_virtio", "path=/run/v.sock,queues=2"},
+           Case{"virtio_user:/run/v.sock", "net_virtio", "path=/run/v.sock,queues=2,queue_size=1024,packed_vq=1"},
            Case{"pcap:in.pcap,out.pcap", "net_pcap", "rx_pcap=in.pcap,tx_pcap=out.pcap"},
            Case{"pcap:,out.pcap", "net_pcap", "tx_pcap=out.pcap"},
            Case{"null", "net_null", "no-rx=1"},
@@ -107,10 +107,23 @@ TEST(Device, StringsNameDriverAndArguments) {
     const Result<Device> device = parse_device(c.text);
     ASSERT_TRUE(device) << c.text;
     EXPECT_EQ(device->library, c.library) << c.text;
-    EXPECT_EQ(port_arguments(*device, 2, 1500), c.arguments) << c.text;
+    EXPECT_EQ(port_arguments(*device, 2, 1500, ""), c.arguments) << c.text;
   }
-  EXPECT_EQ(port_arguments(*parse_device("af_packet:e"), 1, 9000),
+  EXPECT_EQ(port_arguments(*parse_device("af_packet:e"), 1, 9000, ""),
             "iface=e,qpairs=1,framesz=9216,blocksz=36864,framecnt=512");
+}
+
+TEST(Device, DevargsHaveTheLastWord) {
+  EXPECT_EQ(port_arguments(*parse_device("tap:t"), 1, 1500, "mac=fixed"), "iface=t,mac=fixed");
+  EXPECT_EQ(port_arguments(*parse_device("null"), 1, 1500, "size=64"), "no-rx=1,size=64");
+  EXPECT_EQ(port_arguments(*parse_device("ring:r"), 1, 1500, "a=1"), "a=1");
+  // Twice would be not at all.
+  EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v"), 1, 1500, "queue_size=256,mac=x"),
+            "path=/v,queues=1,packed_vq=1,queue_size=256,mac=x");
+  EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v"), 1, 1500, "mac=x,packed_vq=0"),
+            "path=/v,queues=1,queue_size=1024,mac=x,packed_vq=0");
+  EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v,queue_size=512"), 1, 1500, "not_packed_vq=0"),
+            "path=/v,queue_size=512,queues=1,packed_vq=1,not_packed_vq=0");
 }
 
 TEST(Device, NeedsOfTheEal) {
