@@ -120,9 +120,11 @@ std::string port_arguments(const Device& device, uint16_t workers, uint16_t mtu,
   }
   if (device.driver == "net_virtio_user") {
     // Rings of 256 are the driver's default. Packed ones (virtio 1.1) touch fewer lines that both sides write; a peer
-    // that has none gets others. An argument that comes twice is none to this driver.
+    // that has none gets others. No frame takes several buffers (frame_size.h), so that none has to be read for how
+    // many it takes. An argument that comes twice is none to this driver.
     const std::string given = arguments + ',' + std::string(devargs);
-    for (const auto& [key, value] : {std::pair{"queue_size", kDescriptors}, std::pair{"packed_vq", uint16_t{1}}})
+    for (const auto& [key, value] : {std::pair{"queue_size", kDescriptors}, std::pair{"packed_vq", uint16_t{1}},
+                                     std::pair{"mrg_rxbuf", uint16_t{0}}})
       if (!has_argument(given, key)) add(std::string(key) + '=' + std::to_string(value));
   }
   if (!devargs.empty()) add(std::string(devargs));

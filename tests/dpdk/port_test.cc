@@ -97,7 +97,8 @@ TEST(Device, StringsNameDriverAndArguments) {
            Case{"memif:/run/x.sock,role=client", "net_memif", "socket=/run/x.sock,socket-abstract=no,role=client"},
            Case{"memif:/run/x.sock", "net_memif", "socket=/run/x.sock,socket-abstract=no,role=server"},
            Case{"vhost:/run/v.sock", "net_vhost", "iface=/run/v.sock,queues=2"},
-           Case{"virtio_user:/run/v.sock", "net_virtio", "path=/run/v.sock,queues=2,queue_size=1024,packed_vq=1"},
+           Case{"virtio_user:/run/v.sock", "net_virtio",
+                "path=/run/v.sock,queues=2,queue_size=1024,packed_vq=1,mrg_rxbuf=0"},
            Case{"pcap:in.pcap,out.pcap", "net_pcap", "rx_pcap=in.pcap,tx_pcap=out.pcap"},
            Case{"pcap:,out.pcap", "net_pcap", "tx_pcap=out.pcap"},
            Case{"null", "net_null", "no-rx=1"},
@@ -119,11 +120,11 @@ TEST(Device, DevargsHaveTheLastWord) {
   EXPECT_EQ(port_arguments(*parse_device("ring:r"), 1, 1500, "a=1"), "a=1");
   // Twice would be not at all.
   EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v"), 1, 1500, "queue_size=256,mac=x"),
-            "path=/v,queues=1,packed_vq=1,queue_size=256,mac=x");
+            "path=/v,queues=1,packed_vq=1,mrg_rxbuf=0,queue_size=256,mac=x");
   EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v"), 1, 1500, "mac=x,packed_vq=0"),
-            "path=/v,queues=1,queue_size=1024,mac=x,packed_vq=0");
+            "path=/v,queues=1,queue_size=1024,mrg_rxbuf=0,mac=x,packed_vq=0");
   EXPECT_EQ(port_arguments(*parse_device("virtio_user:/v,queue_size=512"), 1, 1500, "not_packed_vq=0"),
-            "path=/v,queue_size=512,queues=1,packed_vq=1,not_packed_vq=0");
+            "path=/v,queue_size=512,queues=1,packed_vq=1,mrg_rxbuf=0,not_packed_vq=0");
 }
 
 TEST(Device, NeedsOfTheEal) {
@@ -291,23 +292,29 @@ class EthdevSharedMemory : public testing::Test {
  protected:
   void TearDown() override { unlink(socket_.c_str()); }
   std::unique_ptr<Port> make(const std::string& name, const std::string& device) {
-    auto port = make_ethdev_port(PortId{0}, {.name = name, .device = device}, pool_.get());
+    auto port = make_ethdev_port(PortId{0}, {.name = name, .device = device, .mtu = mtu_}, pool_.get());
     EXPECT_TRUE(port) << port.error().what;
     return port ? std::move(*port) : nullptr;
   }
+  void use_mtu(uint16_t mtu) {
+    mtu_ = mtu;
+    pool_ = test::small_pool(4095, 64, mtu);
+  }
   // The link comes up in its own time; frames sent before are refused or lost.
-  void expect_carried(Port& from, Port& to) {
+  void expect_carried(Port& from, Port& to, size_t size = 60) {
     for (int i = 0; i < 2000; ++i) {
-      rte_mbuf* m = packet_with(pool_.get(), udp_frame(3));
+      rte_mbuf* m = packet_with(pool_.get(), udp_frame(3, size));
       if (from.transmit(0, &m, 1) == 0) rte_pktmbuf_free(m);
       if (to.receive(0, &m, 1) == 1) {
-        EXPECT_EQ(bytes_and_free(m), udp_frame(3));
+        EXPECT_EQ(m->nb_segs, 1);
+        EXPECT_EQ(bytes_and_free(m), udp_frame(3, size));
         return;
       }
       usleep(1000);
     }
     ADD_FAILURE() << from.name() << " to " << to.name() << ": nothing arrived";
   }
+  uint16_t mtu_ = 1500;
   PacketPool pool_ = test::small_pool();
   std::string socket_ = testing::TempDir() + "sluice-port-" + std::to_string(getpid()) + ".sock";
 };
@@ -336,6 +343,16 @@ TEST_F(EthdevSharedMemory, VhostReplacesAStaleSocketAndCarriesFramesToVirtioUser
   ASSERT_NE(guest, nullptr);
   expect_carried(*guest, *host);
   expect_carried(*host, *guest);
+}
+
+TEST_F(EthdevSharedMemory, VirtioUserHasBuffersForItsLargestFrame) {
+  use_mtu(9000);
+  const auto host = make("vh", "vhost:" + socket_);
+  ASSERT_NE(host, nullptr);
+  const auto guest = make("vu", "virtio_user:" + socket_);
+  ASSERT_NE(guest, nullptr);
+  expect_carried(*guest, *host, 9014);
+  expect_carried(*host, *guest, 9014);
 }
 
 // The rest needs a namespace with interfaces, so root.
