@@ -209,7 +209,9 @@ class Machine:
                 reported = json.loads(done.stdout)
             except ValueError:
                 raise RigError("iperf3 to %s: %s" % (address, (done.stderr or done.stdout)[-500:])) from None
-            if "server is busy" in (error := reported.get("error", "")):  # with the end of the run before
+            error = reported.get("error", "")
+            # The server is still at the end of the run before, or has closed its socket then and not made the next.
+            if "server is busy" in error or "Connection refused" in error:
                 return None
             if error:
                 raise RigError("iperf3 to %s: %s" % (address, error))
